@@ -1,0 +1,59 @@
+# make book   the book in _build/html     make test    every test
+# make bench  speed against peers         make clean   forget what was built, keep the environments
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+# One thread for each process: two chapters or tests at a time fill two cores, and more threads
+# than cores cost far more than they bring.
+export OMP_NUM_THREADS := 1
+export MKL_NUM_THREADS := 1
+export OPENBLAS_NUM_THREADS := 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DELETE_ON_ERROR:
+.PHONY: book test bench clean help
+
+help:
+	@sed -n 's/^# make /make /p' Makefile
+
+book: $(VENV)/.ready
+	@$(BIN)/python -m mia_utils.book run
+	@rm -rf _build/html _build/.doctrees
+	@$(BIN)/jupyter-book build -W -n --keep-going .
+	@echo "book: ready, open file://$(CURDIR)/_build/html/index.html"
+
+test: $(VENV)/.ready-dev
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup
+	@echo "tests: all passed"
+
+bench: .venv-bench/.ready
+	@.venv-bench/bin/python -m benchmarks
+	@echo "bench: done, see book/results"
+
+clean:
+	rm -rf _build book/runs/cifar10-mini
+	@echo "clean: done"
+
+$(VENV)/.ready: requirements.txt pyproject.toml
+	@$(call environment,$(VENV),-e .)
+
+$(VENV)/.ready-dev: $(VENV)/.ready
+	@echo "set-up: what the tests need"
+	@$(BIN)/python -m pip install --quiet -e '.[dev]'
+	@touch $@
+
+.venv-bench/.ready: requirements.txt pyproject.toml
+	@$(call environment,.venv-bench,-e '.[bench]')
+
+# $(1): folder of the environment, $(2): what to install in it
+define environment
+$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
+	"set-up: this is Python %d.%d; Python 3.11 or later is needed (make PYTHON=python3.12 ...)" \
+	% sys.version_info[:2])'
+echo "set-up: $(1), once, a few minutes"
+$(PYTHON) -m venv $(1)
+$(1)/bin/python -m pip install --quiet --upgrade pip
+$(1)/bin/python -m pip install -r requirements.txt $(2)
+touch $@
+endef

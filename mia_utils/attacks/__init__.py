@@ -1,0 +1,45 @@
+"""Membership inference attacks: `fit` on shadow models, `score` a target, higher for members."""
+
+from .base import Attack
+from .base_attack import BASE
+from .baseline import CorrectnessAttack, RandomAttack
+from .learned import LearnedAttack
+from .lira import LiRA
+from .metric import (
+    ConfidenceAttack,
+    EntropyAttack,
+    LossAttack,
+    MarginAttack,
+    MetricAttack,
+    ModifiedEntropyAttack,
+)
+from .quantile import QuantileAttack
+from .reference import CalibratedAttack, PopulationAttack, ReferenceAttack
+from .registry import by_name, names
+from .rmia import RMIA
+from .similarity import SimilarityAttack
+from .stacked import StackedAttack
+
+__all__ = [
+    "BASE",
+    "RMIA",
+    "Attack",
+    "CalibratedAttack",
+    "ConfidenceAttack",
+    "CorrectnessAttack",
+    "EntropyAttack",
+    "LearnedAttack",
+    "LiRA",
+    "LossAttack",
+    "MarginAttack",
+    "MetricAttack",
+    "ModifiedEntropyAttack",
+    "PopulationAttack",
+    "QuantileAttack",
+    "RandomAttack",
+    "ReferenceAttack",
+    "SimilarityAttack",
+    "StackedAttack",
+    "by_name",
+    "names",
+]

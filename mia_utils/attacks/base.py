@@ -1,0 +1,149 @@
+"""`Attack`: fit on shadow models, score a target, call a member where the score is high enough."""
+
+from __future__ import annotations
+
+from typing import Self
+
+import numpy as np
+
+from .. import evaluation
+from ..errors import InputError
+from ..outputs import Outputs
+
+
+def best_threshold(scores: np.ndarray, members: np.ndarray) -> float:
+    """Threshold of the best balanced accuracy; both arrays have one shape, no score is NaN.
+
+    >>> best_threshold(np.array([4.0, 2.0, 1.0]), np.array([True, False, False]))
+    3.0
+    """
+    return evaluation.best_threshold(np.ravel(scores), np.ravel(members)).threshold
+
+
+def check_outputs(value, role: str) -> Outputs:
+    """`value`, if it is one `Outputs`.
+
+    Raises
+    ------
+    InputError
+        If it is anything else; `role` (such as "LossAttack.score(target)") says where.
+    """
+    if not isinstance(value, Outputs):
+        raise InputError(f"{role} got {type(value).__name__}; expected Outputs")
+    return value
+
+
+class Attack:
+    """A membership inference attack, in scikit-learn's habit.
+
+    `__init__` stores its arguments, `fit` returns the attack, what was learned ends in `_`, and a
+    higher score always means a likelier member. A subclass that reads each answer by itself
+    defines `_score_records`; one that learns more than a threshold overrides `fit` too, one that
+    compares records or models overrides `score`.
+
+    Parameters
+    ----------
+    threshold : float, optional
+        Set by hand, in the unit of the attack's own metric. Otherwise `fit` takes the one with the
+        best balanced accuracy on the shadow models.
+
+    Attributes
+    ----------
+    threshold_ : float or None
+        In the unit of the scores, after `fit`. None where the shadow models could not give one.
+    """
+
+    learns = False  # does `fit` change the scores, or only the threshold?
+
+    def __init__(self, *, threshold: float | None = None) -> None:
+        self.threshold = threshold
+
+    def fit(self, shadow: Outputs | None = None, population: Outputs | None = None) -> Self:
+        """Take the threshold from the evaluated pairs of the shadow models, unless set by hand.
+
+        Parameters
+        ----------
+        shadow : Outputs
+            Not needed with a threshold set by hand.
+        population : Outputs
+            The target's outputs for records that are not audited; for the attacks that say so.
+
+        Raises
+        ------
+        InputError
+            If a threshold is to be fitted and there are no shadow models, or their evaluated
+            pairs are all members or all non-members.
+        """
+        if self.threshold is not None:
+            self._set_threshold(np.empty(0), np.empty(0, bool))
+            return self
+        if shadow is None:
+            raise InputError(
+                f"{type(self).__name__}.fit got no shadow models; pass shadow=, or set the "
+                "threshold by hand"
+            )
+        self._check_both_kinds(shadow)
+        self._set_threshold(self.score(shadow), shadow.members)
+        return self
+
+    def score(self, target: Outputs) -> np.ndarray:
+        """Scores, float64 (M, N): higher for members, NaN where the pair is not evaluated."""
+        check_outputs(target, f"{type(self).__name__}.score(target)")
+        scores = np.full(target.members.shape, np.nan)
+        for model, used in enumerate(target.evaluated):
+            if used.any():
+                scores[model, used] = self._score_records(
+                    target.logits[model][used], target.labels[used]
+                )
+        return scores
+
+    def predict(self, target: Outputs) -> np.ndarray:
+        """Called a member (score >= threshold), bool (M, N); False where not evaluated.
+
+        Raises
+        ------
+        InputError
+            If there is no threshold.
+        """
+        threshold = getattr(self, "threshold_", None)
+        if threshold is None and self.threshold is not None:
+            threshold = self._in_score_units(self.threshold)
+        scores = self.score(target)
+        if threshold is None:
+            raise InputError(
+                f"{type(self).__name__} has no threshold; set threshold=, or fit it on shadow "
+                "models with evaluated members and non-members"
+            )
+        return scores >= threshold
+
+    def _score_records(self, logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """Scores (n,) of one model's logits (n, C) for records with these labels (n,)."""
+        raise NotImplementedError
+
+    def _in_score_units(self, threshold: float) -> float:
+        """A threshold set by hand, in the unit of the scores."""
+        return float(threshold)
+
+    def _set_threshold(self, scores: np.ndarray, members: np.ndarray) -> None:
+        """By hand, else from shadow models' scores (NaN: unknown), None if one kind is missing."""
+        known = ~np.isnan(scores)
+        if self.threshold is not None:
+            self.threshold_ = self._in_score_units(self.threshold)
+        elif np.unique(members[known]).size == 2:
+            self.threshold_ = best_threshold(scores[known], members[known])
+        else:
+            self.threshold_ = None
+
+    def _check_both_kinds(self, shadow: Outputs) -> None:
+        check_outputs(shadow, f"{type(self).__name__}.fit(shadow)")
+        held = int(shadow.members[shadow.evaluated].sum())
+        free = int(shadow.evaluated.sum()) - held
+        if not held or not free:
+            raise InputError(
+                f"the shadow models have {held} evaluated members and {free} evaluated "
+                f"non-members; {type(self).__name__} needs both"
+            )
+
+    def _check_fitted(self, attribute: str) -> None:
+        if not hasattr(self, attribute):
+            raise InputError(f"{type(self).__name__} is not fitted; call fit(shadow) first")

@@ -1,0 +1,162 @@
+"""Pools on disk: `.npz` archives, and folders of memory-mapped `.npy` files."""
+
+from __future__ import annotations
+
+import errno
+import os
+import uuid
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import InputError
+from .pool import Pool
+
+ARRAYS = ("images", "features", "labels", "train", "classes")
+_DAMAGED = (
+    OSError,
+    EOFError,
+    ValueError,
+    KeyError,
+    zipfile.BadZipFile,
+    zlib.error,
+    NotImplementedError,  # zipfile's, for a compression method it lacks
+    RuntimeError,  # and for encryption
+)
+
+
+def read_archive(path: str | Path) -> Pool:
+    """The pool in NAME.npz: `images` or `features`, `labels`, and if there `train`, `classes`.
+
+    Raises
+    ------
+    InputError
+        If the file is damaged, an array is missing, holds pickled objects or does not fit.
+    """
+    path = Path(path).absolute()
+    try:
+        with open(path, "rb") as file:
+            if not zipfile.is_zipfile(file):
+                raise zipfile.BadZipFile("not a zip file, or cut short")
+            file.seek(0)
+            with np.load(file, allow_pickle=False) as archive:
+                arrays = {name: archive[name] for name in ARRAYS if name in archive.files}
+                found = archive.files
+    except (FileNotFoundError, PermissionError) as error:
+        raise InputError(f"{path}: {error.strerror.lower()}") from None
+    except _DAMAGED as error:
+        raise InputError(
+            f"{path}: not a readable archive ({_one_line(error)}); delete it and make it anew"
+        ) from None
+    if ("images" in arrays) == ("features" in arrays) or "labels" not in arrays:
+        raise InputError(
+            f"{path}: holds the arrays {', '.join(found) or 'none'}; "
+            "expected labels and one of images and features"
+        )
+    records = arrays["images"] if "images" in arrays else arrays["features"]
+    if ("images" in arrays) != (records.ndim != 2):
+        raise InputError(
+            f"{path}: {'images' if 'images' in arrays else 'features'} have shape {records.shape}; "
+            "expected images (N, H, W, C) or features (N, D)"
+        )
+    return _pool(path, path.stem, records, arrays)
+
+
+def read_mapped(folder: str | Path) -> Pool:
+    """The pool of `images.npy` (uint8, memory-mapped: larger than memory is fine) and `labels.npy`.
+
+    Beside them, if there, `train.npy` (bool) and `classes.txt` (one name a line).
+
+    Raises
+    ------
+    InputError
+        If a file is missing, damaged or does not fit.
+    """
+    folder = Path(folder).absolute()
+    arrays = {}
+    for name, mode in (("images", "r"), ("labels", None), ("train", None)):
+        path = folder / f"{name}.npy"
+        if name == "train" and not path.exists():
+            continue
+        try:
+            arrays[name] = np.load(path, mmap_mode=mode, allow_pickle=False)
+        except FileNotFoundError:
+            raise InputError(
+                f"{path}: missing; a pool of .npy files has images and labels"
+            ) from None
+        except _DAMAGED as error:
+            raise InputError(f"{path}: not a readable array ({_one_line(error)})") from None
+    images = arrays["images"]
+    if images.dtype != np.uint8 or images.ndim not in (3, 4):
+        raise InputError(
+            f"{folder / 'images.npy'}: type {images.dtype}, shape {images.shape}; "
+            "expected uint8 (N, H, W) or (N, H, W, C)"
+        )
+    names = folder / "classes.txt"
+    if names.exists():
+        arrays["classes"] = names.read_text(encoding="utf-8").splitlines()
+    return _pool(folder, folder.name, images, arrays)
+
+
+def write_archive(pool: Pool, path: str | Path, *, compress: bool = False) -> Pool:
+    """Write NAME.npz whole or not at all; returns the pool with its `path`.
+
+    Raises
+    ------
+    InputError
+        If the disk is full or the folder cannot be written.
+    """
+    path = Path(path).absolute()
+    arrays = {
+        "images" if pool.is_image else "features": pool.records,
+        "labels": pool.labels,
+        "train": pool.train,
+        "classes": np.array(pool.classes),
+    }
+    with one_line_disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+        try:
+            with open(part, "wb") as file:
+                (np.savez_compressed if compress else np.savez)(file, **arrays)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
+    return replace(pool, path=str(path))
+
+
+@contextmanager
+def one_line_disk_errors(path: Path) -> Iterator[None]:
+    """An OSError while `path` is made becomes one InputError line."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise InputError(
+                f"{path}: no space left on this disk, nothing was written; "
+                "free some, or choose another folder (--data, MIA_DATA)"
+            ) from None
+        raise InputError(
+            f"{path}: cannot be written ({_one_line(error)}); "
+            "choose another folder (--data, MIA_DATA)"
+        ) from None
+
+
+def _pool(path: Path, name: str, records: np.ndarray, arrays: dict) -> Pool:
+    classes = arrays.get("classes")
+    try:
+        pool = Pool.from_arrays(name, records, arrays["labels"], classes, arrays.get("train"))
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    return replace(pool, path=str(path))
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

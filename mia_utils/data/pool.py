@@ -1,0 +1,213 @@
+"""The pool: every record of a data set, members and non-members alike, in one array."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from ..errors import InputError
+
+_BLOCK = 1 << 24
+"""Bytes that a pass over memory-mapped records reads at once."""
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """Records, labels and what they are called; `Pool.from_arrays` checks and converts.
+
+    Parameters
+    ----------
+    name : str
+    records : uint8 (N, H, W, C) images, C = 1 or 3, or float32 (N, D) features
+        May be memory-mapped.
+    labels : int64 (N,)
+    classes : tuple of str
+        The name of each label.
+    train : bool (N,)
+        The public training split (an attack's split is made by `splits`).
+    path : str or None
+        What `open_pool` reopens in a worker; None for arrays in memory.
+    """
+
+    name: str
+    records: np.ndarray
+    labels: np.ndarray
+    classes: tuple[str, ...]
+    train: np.ndarray
+    path: str | None = None
+
+    @classmethod
+    def from_arrays(
+        cls,
+        name: str,
+        records,
+        labels,
+        classes: Sequence[str] | None = None,
+        train=None,
+    ) -> Pool:
+        """A pool of arrays in memory; arrays that already fit are not copied.
+
+        Parameters
+        ----------
+        records : array (N, H, W), (N, H, W, 1) or (N, H, W, 3) of images, or (N, D) of features
+            Images are integers in 0..255 or floats in [0, 1] (rounded to 256 levels).
+        labels : integers (N,) in 0..len(classes) - 1
+        classes : names, default "0", "1", ...
+        train : bool (N,), default all True
+
+        Raises
+        ------
+        InputError
+            If shapes, types or values do not fit.
+
+        >>> Pool.from_arrays("two", np.zeros((2, 4, 4)), [0, 1]).shape
+        (4, 4, 1)
+        """
+        records = np.asanyarray(records)
+        records = _features(records) if records.ndim == 2 else _images(records)
+        labels, classes = _labels(np.asarray(labels), len(records), classes)
+        train = np.ones(len(records), dtype=bool) if train is None else np.asarray(train)
+        if train.dtype != bool or train.shape != (len(records),):
+            raise InputError(
+                f"train has type {train.dtype} and shape {train.shape}; "
+                f"expected bool ({len(records)},), one for each record"
+            )
+        return cls(name, records, labels, classes, train)
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __repr__(self) -> str:
+        return f"Pool({self.name!r}, {len(self)} records of shape {self.shape}, {self.path})"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one record: (H, W, C), or (D,) of a feature row."""
+        return self.records.shape[1:]
+
+    @property
+    def is_image(self) -> bool:
+        return self.records.ndim == 4
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) of records, labels and classes; read in blocks, once for each pool."""
+        kind = [self.records.dtype.str, self.records.shape, list(self.classes)]
+        digest = hashlib.sha256(json.dumps(kind).encode())
+        for array in (self.labels, self.records):
+            for block in _blocks(array):
+                digest.update(memoryview(np.ascontiguousarray(block)).cast("B"))
+        return digest.hexdigest()
+
+    def subset(self, index, name: str | None = None) -> Pool:
+        """The records of `index` (integers, or bool (N,)), in that order, in memory.
+
+        Raises
+        ------
+        InputError
+            If the index is empty or points outside the pool.
+        """
+        index = np.asarray(index)
+        if index.dtype == bool and index.shape == (len(self),):
+            index = np.flatnonzero(index)
+        if index.ndim != 1 or index.dtype.kind not in "iu" or not index.size:
+            raise InputError(
+                f"index has type {index.dtype} and shape {index.shape}; "
+                f"expected at least one record number, or bool ({len(self)},)"
+            )
+        if index.min() < 0 or index.max() >= len(self):
+            raise InputError(
+                f"index runs from {index.min()} to {index.max()}; "
+                f"{self.name} has records 0 to {len(self) - 1}"
+            )
+        return Pool(
+            name or self.name,
+            np.asarray(self.records[index]),
+            self.labels[index],
+            self.classes,
+            self.train[index],
+        )
+
+
+def _blocks(array: np.ndarray) -> Iterator[np.ndarray]:
+    rows = max(1, _BLOCK // max(1, array[:1].nbytes))
+    return (array[start : start + rows] for start in range(0, len(array), rows))
+
+
+def _features(rows: np.ndarray) -> np.ndarray:
+    if rows.dtype.kind not in "biuf" or not rows.size:
+        raise InputError(
+            f"features have type {rows.dtype} and shape {rows.shape}; expected numbers"
+        )
+    rows = rows.astype(np.float32, copy=False)
+    finite = np.isfinite(rows).all(axis=1)
+    if not finite.all():
+        raise InputError(f"features of record {finite.argmin()} are not finite")
+    return rows
+
+
+def _images(images: np.ndarray) -> np.ndarray:
+    if images.ndim == 3:
+        images = images[..., None]
+    if images.ndim != 4 or images.shape[3] not in (1, 3) or not images.size:
+        hint = ""
+        if images.ndim == 4 and images.shape[1] in (1, 3):
+            hint = ": channels come last, use .transpose(0, 2, 3, 1)"
+        raise InputError(
+            f"records have shape {images.shape}; expected images (N, H, W), (N, H, W, 1) or "
+            f"(N, H, W, 3), or features (N, D){hint}"
+        )
+    if images.dtype == np.uint8:
+        return images
+    if images.dtype.kind in "iu":
+        if images.min() < 0 or images.max() > 255:
+            raise InputError(
+                f"integer images hold {images.min()} to {images.max()}; expected 0 to 255"
+            )
+        return images.astype(np.uint8)
+    if images.dtype.kind != "f":
+        raise InputError(f"images have type {images.dtype}; expected uint8, or floats in [0, 1]")
+    levels = np.empty(images.shape, dtype=np.uint8)
+    start = 0
+    for block in _blocks(images):
+        inside = (block >= 0) & (block <= 1)  # False for nan too
+        if not inside.all():
+            where = np.unravel_index(inside.argmin(), block.shape)
+            raise InputError(
+                f"float images must be finite and in [0, 1]; record {start + where[0]} holds "
+                f"{float(block[where]):g} (values of 0 to 255: divide by 255, or pass uint8)"
+            )
+        levels[start : start + len(block)] = np.rint(block.astype(np.float64) * 255)
+        start += len(block)
+    return levels
+
+
+def _labels(
+    labels: np.ndarray, n: int, classes: Sequence[str] | None
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    if labels.dtype.kind not in "iu" or labels.ndim != 1:
+        raise InputError(
+            f"labels have type {labels.dtype} and shape {labels.shape}; expected integers ({n},)"
+        )
+    if len(labels) != n:
+        raise InputError(f"{n} records but {len(labels)} labels; expected one for each record")
+    low, high = int(labels.min()), int(labels.max())
+    if classes is None and high >= n:
+        raise InputError(
+            f"label {high} with {n} records and no class names; labels start at 0: "
+            "renumber them, or pass classes"
+        )
+    classes = tuple(map(str, range(high + 1) if classes is None else classes))
+    if low < 0 or high >= len(classes):
+        wrong = low if low < 0 else high
+        first = int(np.flatnonzero(labels == wrong)[0])
+        raise InputError(
+            f"label {wrong} of record {first} is out of range; expected 0 to {len(classes) - 1} "
+            f"for {len(classes)} classes"
+        )
+    return labels.astype(np.int64, copy=False), classes

@@ -1,0 +1,237 @@
+"""The book: its table of contents, its pages, and the HTML built from committed and test copies."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import nbformat
+import numpy as np
+import pytest
+from bs4 import BeautifulSoup
+from conftest import ROOT
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from mia_utils import book, notebooks, publish
+
+BANNER_TITLE = "This copy is older than its source"
+COMMITTED = publish.copies(ROOT)
+
+
+# ---- table of contents ----
+
+
+def test_the_table_of_contents_is_what_the_files_give():
+    assert (ROOT / "_toc.yml").read_text("utf-8") == book.toc(ROOT), (
+        "run: python -m mia_utils.book toc"
+    )
+
+
+def test_every_page_is_in_the_table_of_contents():
+    listed = set(re.findall(r"(?:file|root): (\S+)", book.toc(ROOT)))
+    pages = {f"book/{path.stem}" for path in (ROOT / "book").glob("*.md")}
+    copies = {p.relative_to(ROOT).with_suffix("").as_posix() for p in COMMITTED}
+    assert pages | copies <= listed
+
+
+def test_toc_orders_parts_chapters_and_data_sets(tmp_path):
+    for name in ("01_a", "02_b", "08_c"):
+        touch(tmp_path / f"notebooks/{name}.ipynb")
+    for name in ("zebra/02_b", "cifar100/02_b", "mnist/02_b", "cifar10-mini/02_b"):
+        touch(tmp_path / f"book/runs/{name}.ipynb")
+    text = book.toc(tmp_path)
+    runs = re.findall(r"file: book/runs/(\S+)", text)
+    assert runs == [
+        "cifar10-mini/01_a",
+        "cifar10-mini/02_b",
+        "mnist/02_b",
+        "cifar100/02_b",
+        "zebra/02_b",
+        "cifar10-mini/08_c",
+    ]
+    assert "title: on MNIST" in text and "title: on zebra" in text
+    assert re.findall(r"caption: (\w+)", text) == [
+        "Introduction", "Attack", "Defense", "Experiments", "Discussion",
+    ]
+    assert book.write_toc(tmp_path) and not book.write_toc(tmp_path)
+
+
+def touch(path: Path, code: str = "x = 1", **ran) -> None:
+    title = "# Title [next](02_b.md#why)\n\nProse."
+    cells = [new_markdown_cell(title), new_code_cell(code, **ran)]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(new_notebook(cells=cells), path)
+
+
+# ---- what Sphinx is told ----
+
+
+def copy_of(root: Path, code: str) -> tuple[str, str]:
+    """A repository with chapter 01 (code `x = 1`) and a MNIST copy of it with some code."""
+    touch(root / "notebooks/01_a.ipynb")
+    touch(root / "run/01_a.ipynb", code, execution_count=1)
+    path, _ = publish.publish(root / "run/01_a.ipynb", root, where="mnist")
+    return "book/runs/mnist/01_a", path.read_text()
+
+
+def test_a_copy_older_than_its_source_gets_a_banner_below_its_title(tmp_path):
+    docname, text = copy_of(tmp_path, "x = 2")
+    first = nbformat.reads(book.page_source(tmp_path, docname, text), 4).cells[0].source
+    assert first.startswith("# Title") and BANNER_TITLE in first.splitlines()[2]
+    assert first.endswith("\n\nProse.")
+
+
+def test_a_copy_of_the_present_code_gets_none(tmp_path):
+    docname, text = copy_of(tmp_path, "x = 1")
+    assert BANNER_TITLE not in book.page_source(tmp_path, docname, text)
+
+
+def test_links_to_chapters_that_a_data_set_lacks_lead_to_the_default_set(tmp_path):
+    docname, text = copy_of(tmp_path, "x = 1")
+    assert "](../cifar10-mini/02_b.ipynb#why)" in book.page_source(tmp_path, docname, text)
+    touch(tmp_path / "book/runs/mnist/02_b.ipynb")
+    assert "](02_b.ipynb#why)" in book.page_source(tmp_path, docname, text)
+
+
+def test_the_reference_lists_every_public_module():
+    page = book.page_source(ROOT, "book/api", (ROOT / "book/api.md").read_text())
+    listed = set(re.findall(r"automodule:: (\S+)", page))
+    package = ROOT / "mia_utils"
+    files = [p.relative_to(ROOT).with_suffix("") for p in package.rglob("*.py")]
+    names = {".".join(p.parts).removesuffix(".__init__") for p in files}
+    assert listed == {n for n in names if not n.endswith((".__main__", ".command"))}
+
+
+def test_other_pages_are_left_alone():
+    text = "# Title\n\nSome text, 50 % modules.\n"
+    assert book.page_source(ROOT, "book/notation", text) == text
+
+
+# ---- pages that are programs ----
+
+
+def test_ten_lines_print_what_the_page_says(tmp_path, monkeypatch, capsys):
+    page = (ROOT / "book/ten_lines.md").read_text()
+    audit, make = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (printed,) = re.findall(r"```text\n(.*?)```", page, re.DOTALL)
+    assert len([line for line in audit.splitlines() if line.strip()]) <= 11
+    monkeypatch.chdir(tmp_path)
+    exec(make, {})
+    assert np.load("members.npy").sum() == 2000
+    exec(audit, {})
+    assert capsys.readouterr().out == printed
+
+
+# ---- the built book ----
+
+
+@pytest.mark.parametrize("path", COMMITTED, ids=lambda p: f"{p.parent.name}-{p.stem}")
+def test_committed_copies_hold_no_errors_and_no_traces(path):
+    notebook = notebooks.read(path)
+    assert publish.errors(notebook) == []
+    assert set(notebook.metadata) == {"kernelspec", "language_info", "mia"}
+    assert publish.dataset_of(notebook) == path.parent.name
+
+
+@pytest.fixture(scope="session")
+def html(tmp_path_factory, on_digits) -> Path:
+    """The built book: committed copies as they are, and the digits copies as the default set."""
+    root = tmp_path_factory.mktemp("repository")
+    default = shutil.ignore_patterns(publish.DEFAULT_SET)
+    shutil.copytree(ROOT / "book", root / "book", ignore=default)
+    shutil.copytree(ROOT / "notebooks", root / "notebooks")
+    for name in ("_config.yml", "_toc.yml"):
+        shutil.copy(ROOT / name, root / name)
+    for source in notebooks.chapters(ROOT):
+        publish.publish(on_digits(source), root, where=publish.DEFAULT_SET)
+    build = [Path(sys.executable).with_name("jupyter-book"), "build", "-W", "-n", "--keep-going"]
+    plain = {**os.environ, "NO_COLOR": "1"}
+    result = subprocess.run([*build, root], capture_output=True, text=True, env=plain)
+    log = result.stdout + result.stderr
+    assert result.returncode == 0, "\n".join(re.findall(r".*(?:WARNING|ERROR).*", log)) or log
+    return root / "_build/html"
+
+
+def pages(html: Path) -> dict[Path, BeautifulSoup]:
+    return {
+        path: BeautifulSoup(path.read_text("utf-8"), "html.parser")
+        for path in html.rglob("*.html")
+        if "_static" not in path.parts
+    }
+
+
+@pytest.mark.xdist_group("book")
+def test_every_entry_became_a_page(html):
+    for name in re.findall(r"file: (\S+)", (ROOT / "_toc.yml").read_text()):
+        assert (html / f"{name}.html").exists(), name
+    assert (html / "index.html").exists()
+
+
+@pytest.mark.xdist_group("book")
+def test_chapters_show_figures_and_hide_what_was_injected(html):
+    for source in notebooks.chapters(ROOT):
+        page = html / "book/runs" / publish.DEFAULT_SET / f"{source.stem}.html"
+        soup = BeautifulSoup(page.read_text("utf-8"), "html.parser")
+        assert soup.select("article img"), source.stem
+        assert "# Parameters" not in soup.get_text()
+        assert "dataset = 'digits'" in soup.get_text()
+
+
+@pytest.mark.xdist_group("book")
+def test_no_page_holds_an_error_or_an_unresolved_reference(html):
+    for path, soup in pages(html).items():
+        assert not soup.select(".output.traceback, .system-message, .problematic"), path
+        assert "Traceback (most recent call last)" not in soup.get_text(), path
+
+
+@pytest.mark.xdist_group("book")
+def test_no_link_leads_to_a_missing_page_or_place(html):
+    anchors = {
+        path: {tag.get("id", tag.get("name")) for tag in soup.select("[id], a[name]")}
+        for path, soup in pages(html).items()
+    }
+    for path, soup in pages(html).items():
+        for tag, attribute in [("a", "href"), ("img", "src"), ("link", "href"), ("script", "src")]:
+            for element in soup.select(f"{tag}[{attribute}]"):
+                link = urlsplit(element[attribute])
+                if link.scheme or link.netloc or element[attribute] in ("", "#"):
+                    continue
+                target = (path.parent / unquote(link.path)).resolve() if link.path else path
+                assert target.exists(), f"{path}: {element[attribute]}"
+                if link.fragment and target in anchors:
+                    assert unquote(link.fragment) in anchors[target], f"{path}: {element}"
+
+
+LOADED = {
+    "script": "src", "img": "src", "link": "href", "iframe": "src", "source": "src",
+    "video": "src", "audio": "src", "object": "data", "embed": "src", "image": "href",
+}  # fmt: skip
+
+
+@pytest.mark.xdist_group("book")
+def test_nothing_is_loaded_from_outside(html):
+    for path, soup in pages(html).items():
+        for tag, attribute in LOADED.items():
+            for element in soup.select(f"{tag}[{attribute}]"):
+                if tag == "link" and element.get("rel") in (["canonical"], ["author"], ["license"]):
+                    continue
+                outside = re.match(r"(https?:)?//", element[attribute].strip())
+                assert not outside, f"{path}: {element}"
+        for script in soup.select("script:not([src])"):
+            text = script.get_text()
+            assert not re.search(r"https?://(?!www\.w3\.org)", text), f"{path}: {text}"
+    for path in (html / "_static").rglob("*.css"):
+        text = path.read_text("utf-8")
+        assert not re.search(r"(url\(|@import)\s*['\"]?(https?:)?//", text), path
+    assert (html / "_static/mathjax/output/chtml/fonts/woff-v2/MathJax_Main-Regular.woff").exists()
+
+
+@pytest.mark.xdist_group("book")
+def test_drawings_have_a_text_and_pages_a_language(html):
+    for path, soup in pages(html).items():
+        assert not soup.article or soup.html.get("lang"), path
+        for image in () if "runs" in path.parts else soup.select("figure img"):
+            assert len(image.get("alt", "").split()) > 3, f"{path}: {image}"

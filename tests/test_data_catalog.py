@@ -1,0 +1,176 @@
+"""Data sets by name: inside the package, downloaded, missing."""
+
+from __future__ import annotations
+
+import errno
+import os
+from types import SimpleNamespace
+from urllib.error import URLError
+
+import numpy as np
+import pytest
+import torchvision.datasets
+
+from mia_utils.data import (
+    Pool,
+    data_root,
+    download,
+    load_dataset,
+    make_embedded,
+    open_pool,
+    quarters,
+)
+from mia_utils.errors import InputError
+
+
+def test_cifar10_mini():
+    pool = load_dataset("cifar10-mini")
+    assert (len(pool), pool.shape, len(pool.classes)) == (2000, (32, 32, 3), 10)
+    assert pool.classes[:2] == ("airplane", "automobile") and 0 < pool.train.sum() < 2000
+    assert len(np.unique(pool.records.reshape(2000, -1), axis=0)) == 2000
+    assert make_embedded.TARGET.stat().st_size <= 6e6
+    for part in quarters(pool.labels, seed=1).values():
+        assert np.bincount(pool.labels[part]).tolist() == [50] * 10
+
+
+def test_digits():
+    pool = load_dataset("digits")
+    assert (len(pool), pool.shape, len(pool.classes)) == (1797, (8, 8, 1), 10)
+    assert pool.records.max() == 255 and pool.records.min() == 0
+    assert pool.train[:1500].all() and not pool.train[1500:].any()
+
+
+@pytest.mark.parametrize("name", ["digits", "cifar10-mini"])
+def test_sets_inside_the_package_reopen_anywhere(name, tmp_path, monkeypatch):
+    pool = load_dataset(name, tmp_path)  # no root needed, none made
+    monkeypatch.chdir(tmp_path)
+    again = open_pool(pool.path)
+    assert (again.name, again.path, again.fingerprint) == (name, pool.path, pool.fingerprint)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_embedded_draw_is_balanced_and_seeded():
+    labels = np.repeat(np.arange(10), 600)
+    images = (np.arange(6000, dtype=np.int64)[:, None, None] >> np.array([0, 8])) % 256
+    cifar10 = Pool.from_arrays("cifar10", images, labels)
+    mini = make_embedded.draw(cifar10)
+    assert np.bincount(mini.labels).tolist() == [200] * 10 and mini.name == "cifar10-mini"
+    assert len(np.unique(mini.records.reshape(2000, -1), axis=0)) == 2000
+    assert len(np.unique(mini.labels[:100])) == 10  # in mixed order
+    assert mini.fingerprint == make_embedded.draw(cifar10).fingerprint
+    assert mini.fingerprint != make_embedded.draw(cifar10, seed=1).fingerprint
+
+
+def test_the_root(monkeypatch, tmp_path):
+    monkeypatch.setenv("MIA_DATA", str(tmp_path))
+    assert data_root() == tmp_path and data_root("/else") == data_root("/else").absolute()
+    np.savez(tmp_path / "mine.npz", images=np.zeros((4, 2, 2), np.uint8), labels=[0, 1, 0, 1])
+    assert load_dataset("mine").path == str(tmp_path / "mine.npz")
+    monkeypatch.delenv("MIA_DATA")
+    assert data_root().parts[-3:] == (".cache", "mia", "data")
+    monkeypatch.chdir(tmp_path.parent)
+    assert load_dataset("mine", tmp_path.name).path == str(
+        tmp_path / "mine.npz"
+    )  # for other folders
+
+
+@pytest.mark.parametrize(
+    "name, given, words",
+    [
+        (
+            "nosuch",
+            {},
+            "no data set 'nosuch': looked for .*nosuch.npz.*nosuch/train/; known without files: c",
+        ),
+        (
+            "mnist",
+            dict(download=False),
+            "no data set 'mnist': looked for .*mnist.npz.*mia data make",
+        ),
+        ("../mnist", {}, "'../mnist' is not the name"),
+        ("", {}, "'' is not the name"),
+        (".", {}, "'.' is not the name"),
+        ("digits", dict(on_damaged="ignore"), "on_damaged='ignore'; expected 'error' or 'skip'"),
+        ("digits", dict(size=16), "size=16 was asked for"),
+        ("digits", dict(size=0), "size=0; expected"),
+        ("digits", dict(size="8"), "size='8'; expected"),
+    ],
+)
+def test_what_is_not_there_is_one_line(tmp_path, name, given, words):
+    with pytest.raises(InputError, match=words) as error:
+        load_dataset(name, tmp_path, **given)
+    assert "\n" not in str(error.value) and not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def stand_in(monkeypatch):
+    """torchvision's MNIST and CIFAR10, 100 times smaller and without a network."""
+
+    def make(kind, shape, counts, classes):
+        def dataset(root, train, download):
+            assert download and os.path.isdir(root)
+            open(os.path.join(root, f"raw-{train}"), "w").close()
+            rng = np.random.default_rng(train)
+            count = counts[0] if train else counts[1]
+            return SimpleNamespace(
+                data=rng.integers(0, 256, (count, *shape), dtype=np.uint8),
+                targets=[number % classes for number in range(count)],
+                classes=[f"{number} - some" for number in range(classes)],
+            )
+
+        monkeypatch.setattr(torchvision.datasets, kind, dataset)
+
+    make("MNIST", (28, 28), (600, 100), 10)
+    make("CIFAR10", (32, 32, 3), (500, 101), 10)
+    small = {
+        name: (kind, shape, tuple(count // 100 for count in counts), classes)
+        for name, (kind, shape, counts, classes) in download._EXPECTED.items()
+    }
+    monkeypatch.setattr(download, "_EXPECTED", small)
+
+
+def test_a_download_becomes_an_archive(tmp_path, stand_in):
+    root = tmp_path / "new"
+    pool = load_dataset("mnist", root)
+    assert (len(pool), pool.shape, pool.train.sum()) == (700, (28, 28, 1), 600)
+    assert pool.classes[9] == "9" and pool.train[:600].all()
+    assert [path.name for path in root.iterdir()] == ["mnist.npz"]
+    again = load_dataset("mnist", root, download=False)
+    assert again.fingerprint == pool.fingerprint and again.path == pool.path
+
+
+def test_a_download_of_another_shape_is_refused(tmp_path, stand_in):
+    with pytest.raises(
+        InputError, match=r"cifar10: torchvision gave images uint8 \(101, 32, 32, 3\)"
+    ):
+        load_dataset("cifar10", tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "error, words",
+    [
+        (
+            URLError("no route\nto host"),
+            "cifar100: download failed .*no route to host.*cifar100.npz",
+        ),
+        (RuntimeError("File not found or corrupted."), "download failed .*corrupted"),
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), "no space left"),
+    ],
+)
+def test_a_download_that_fails(tmp_path, monkeypatch, error, words):
+    def fails(*given, **more):
+        raise error
+
+    monkeypatch.setattr(torchvision.datasets, "CIFAR100", fails)
+    with pytest.raises(InputError, match=words) as raised:
+        load_dataset("cifar100", tmp_path)
+    assert "\n" not in str(raised.value) and not list(tmp_path.iterdir())
+
+
+def test_expected_downloads_are_the_published_sets():
+    assert {name: sum(entry[2]) for name, entry in download._EXPECTED.items()} == {
+        "mnist": 70_000,
+        "cifar10": 60_000,
+        "cifar100": 60_000,
+    }

@@ -1,0 +1,287 @@
+"""Exact figures and `evaluate`, beside slow computations written from their definitions."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mia_utils.errors import InputError
+from mia_utils.evaluation import (
+    METHODS,
+    accuracy,
+    auc,
+    auc_interval,
+    balanced_accuracy,
+    best_threshold,
+    evaluate,
+    null_auc_range,
+    roc_curve,
+    tpr_at_fpr,
+    tpr_at_fpr_interval,
+)
+from mia_utils.evaluation.report import FIGURES
+
+few = settings(deadline=None, derandomize=True, max_examples=50)
+values = st.one_of(
+    st.sampled_from([-math.inf, -1.0, 0.0, 0.5, 1.0, math.inf]),
+    st.floats(allow_nan=False, width=32),
+    st.floats(allow_nan=False),
+)
+
+
+@st.composite
+def scored(draw, max_size=25):
+    scores = draw(st.lists(values, min_size=2, max_size=max_size))
+    members = draw(st.lists(st.booleans(), min_size=len(scores), max_size=len(scores)))
+    first = draw(st.integers(0, len(scores) - 2))
+    members[first], members[first + 1] = True, False
+    return np.array(scores), np.array(members)
+
+
+def slow_auc(scores, members):
+    wins = [
+        1.0 if a > b else 0.5 if a == b else 0.0
+        for a, b in itertools.product(scores[members], scores[~members])
+    ]
+    return sum(wins) / len(wins)
+
+
+def slow_rates(scores, members, threshold):
+    called = [s >= threshold for s in scores]
+    tp = sum(c and m for c, m in zip(called, members, strict=True))
+    fp = sum(c and not m for c, m in zip(called, members, strict=True))
+    return tp / members.sum(), fp / (~members).sum()
+
+
+@few
+@given(scored())
+def test_auc_counts_pairs_and_equals_the_area(data):
+    scores, members = data
+    assert auc(scores, members) == pytest.approx(slow_auc(scores, members), abs=1e-12)
+    curve = roc_curve(scores, members)
+    assert np.trapezoid(curve.tpr, curve.fpr) == pytest.approx(auc(scores, members), abs=1e-12)
+    flipped = 1 - auc(-scores, members)
+    assert auc(scores, members) == pytest.approx(flipped, abs=1e-12)
+
+
+@few
+@given(scored())
+def test_roc_has_one_point_a_distinct_score(data):
+    scores, members = data
+    curve = roc_curve(scores, members)
+    assert (curve.fpr[0], curve.tpr[0], curve.fpr[-1], curve.tpr[-1]) == (0, 0, 1, 1)
+    assert (np.diff(curve.fpr) >= 0).all() and (np.diff(curve.tpr) >= 0).all()
+    assert sorted(curve.thresholds[1:], reverse=True) == list(curve.thresholds[1:])
+    assert set(curve.thresholds[1:]) == set(scores)
+    for fpr, tpr, threshold in zip(*(column[1:] for column in curve), strict=True):
+        assert (tpr, fpr) == slow_rates(scores, members, threshold)
+
+
+def test_constant_score_is_a_coin():
+    members = np.arange(30) < 10
+    for constant in (0.0, np.inf, -np.inf):
+        scores = np.full(30, constant)
+        curve = roc_curve(scores, members)
+        assert curve.fpr.tolist() == curve.tpr.tolist() == [0.0, 1.0]
+        assert auc(scores, members) == 0.5
+        assert null_auc_range(scores, members) == (0.5, 0.5)
+        assert tpr_at_fpr(scores, members, 0.5) == 0.0
+        interval = auc_interval(scores, members)
+        assert interval.low < 0.5 < interval.high
+
+
+@few
+@given(scored())
+def test_best_threshold_beats_every_other(data):
+    scores, members = data
+    threshold, value = best_threshold(scores, members)
+    assert balanced_accuracy(scores, members, threshold) == pytest.approx(value, abs=1e-12)
+    candidates = [*scores, -math.inf, math.inf, *np.nextafter(scores, math.inf)]
+    best = max(balanced_accuracy(scores, members, c) for c in candidates)
+    assert value == pytest.approx(best, abs=1e-12)
+    # Deterministic, whatever the order of the records.
+    order = np.random.default_rng(0).permutation(scores.size)
+    assert best_threshold(scores[order], members[order]) == (threshold, value)
+
+
+@pytest.mark.parametrize(
+    ("scores", "members", "threshold", "value"),
+    [
+        ([3, 1], [1, 0], 2.0, 1.0),
+        ([1, 3], [1, 0], np.inf, 0.5),  # upside down: calling nothing and everything tie
+        ([0, 0, 0], [1, 0, 1], np.inf, 0.5),
+        ([np.inf, np.inf], [1, 0], -np.inf, 0.5),  # no threshold lies above an infinite score
+        ([np.inf, 1], [1, 0], np.inf, 1.0),
+        ([1, -np.inf], [1, 0], 1.0, 1.0),
+        ([np.inf, -np.inf], [1, 0], np.inf, 1.0),
+        ([4, 3, 2, 1], [1, 0, 1, 0], 3.5, 0.75),  # 3.5 and 1.5 tie: the higher accuses fewer
+        ([np.nextafter(1, 2), 1], [1, 0], np.nextafter(1, 2), 1.0),
+        ([1.5 * 2.0**1023, 2.0**1023], [1, 0], 1.25 * 2.0**1023, 1.0),  # their sum overflows
+    ],
+)
+def test_best_threshold_by_hand(scores, members, threshold, value):
+    found = best_threshold(np.array(scores, dtype=float), np.array(members, dtype=bool))
+    assert found == (threshold, value)
+    assert balanced_accuracy(scores, np.array(members, dtype=bool), found.threshold) == value
+
+
+@few
+@given(
+    st.lists(st.integers(0, 12), min_size=20, max_size=60),
+    st.lists(st.integers(0, 15), min_size=1, max_size=30),
+    st.sampled_from([0.5, 0.55, 0.7, 0.9, 1.0]),
+)
+def test_tpr_at_fpr_tries_every_threshold(outside, inside, fpr):
+    scores = np.array(outside + inside, dtype=float)
+    members = np.arange(scores.size) >= len(outside)
+    rates = [slow_rates(scores, members, t) for t in [np.inf, *scores]]
+    best = max(tpr for tpr, false in rates if false <= fpr + 1e-12)
+    assert tpr_at_fpr(scores, members, fpr) == best
+    interval = tpr_at_fpr_interval(scores, members, fpr)
+    assert 0 <= interval.low <= interval.value == best <= interval.high <= 1
+
+
+def test_tpr_at_fpr_says_how_many_are_needed():
+    members = np.arange(2000) < 1000
+    scores = np.arange(2000.0)
+    with pytest.raises(InputError, match="10000 non-members"):
+        tpr_at_fpr(scores, members, 0.001)
+    assert tpr_at_fpr(scores, members, 0.01) == 0.0
+    with pytest.raises(InputError, match="that is 35 non-members"):
+        tpr_at_fpr(scores[:34], np.arange(34) < 0.5, 0.29)
+    # 0.29 * 100 rounds to less than 29: 29 false positives are allowed nevertheless.
+    scores = np.concatenate([np.arange(100.0), [70.5]])
+    assert tpr_at_fpr(scores, np.arange(101) == 100, 0.29) == 1.0
+    for rate in (0.0, -0.1, 1.5, np.nan):
+        with pytest.raises(InputError, match="fpr="):
+            tpr_at_fpr(scores, np.arange(101) == 100, rate)
+
+
+def test_null_range_is_that_of_permutations():
+    rng = np.random.default_rng(5)
+    members = np.arange(300) < 100
+    scores = rng.integers(0, 4, 300) * 1.0  # heavy ties
+    low, high = null_auc_range(scores, members)
+    permuted = [auc(scores, rng.permutation(members)) for _ in range(2000)]
+    assert np.quantile(permuted, [0.025, 0.975]) == pytest.approx([low, high], abs=0.01)
+    from scipy.stats import mannwhitneyu, norm
+
+    test = mannwhitneyu(scores[members], scores[~members], use_continuity=False)
+    z = (auc(scores, members) - 0.5) / (high - 0.5) * norm.isf(0.025)
+    assert 2 * norm.sf(abs(z)) == pytest.approx(test.pvalue, rel=1e-9)
+
+
+def make_targets(models=3, records=2400, seed=0):
+    rng = np.random.default_rng(seed)
+    members = rng.random((models, records)) < 0.5
+    return rng.normal(size=members.shape) + 1.5 * members, members
+
+
+def test_evaluate_agrees_with_the_single_functions():
+    scores, members = make_targets()
+    result = evaluate(scores, members, 0.7)
+    assert len(result) == 3
+    for s, m, target in zip(scores, members, result.targets, strict=True):
+        assert target.auc == auc(s, m)
+        assert (target.auc_low, target.auc_high) == auc_interval(s, m)[1:]
+        assert target.accuracy == accuracy(s, m, 0.7)
+        assert target.balanced_accuracy == balanced_accuracy(s, m, 0.7)
+        assert target.tpr_at_fpr1pct == tpr_at_fpr(s, m, 0.01)
+        assert target.tpr_at_fpr1pct_low < target.tpr_at_fpr1pct < target.tpr_at_fpr1pct_high
+        assert target.tpr_at_fpr01pct is target.tpr_at_fpr01pct_low is None
+        assert target.null_tpr_at_fpr01pct is None
+        assert (target.n_members, target.n_nonmembers) == (m.sum(), (~m).sum())
+        assert target.null_low < 0.5 < target.null_high < target.auc_low
+        assert abs(target.null_auc - 0.5) < 0.05 and abs(target.null_balanced_accuracy - 0.5) < 0.05
+        assert target.null_tpr_at_fpr10pct < 0.2 < target.tpr_at_fpr10pct
+    frame = result.frame()
+    assert frame.shape[0] == 3 and frame["auc"].tolist() == [t.auc for t in result.targets]
+    assert frame["tpr_at_fpr01pct"].isna().all() and frame["n_members"].dtype.kind == "i"
+
+
+def test_evaluate_ignores_what_is_not_evaluated():
+    scores, members = make_targets(models=2)
+    evaluated = np.random.default_rng(1).random(members.shape) < 0.5
+    holes = np.where(evaluated, scores, np.nan)
+    by_nan = evaluate(holes, members, 0.5)
+    by_mask = evaluate(scores, members, 0.5, evaluated)
+    other = evaluate(np.where(evaluated, scores, 99.0), members, 0.5, evaluated)
+    assert by_nan == by_mask == other
+    alone = evaluate(scores[0, evaluated[0]], members[0, evaluated[0]], 0.5)
+    assert alone.targets[0] == by_mask.targets[0]
+    assert evaluate(scores, members, 0.5, seed=1) != evaluate(scores, members, 0.5, seed=2)
+    assert evaluate(scores, members, [0.5, 0.9]).targets[1].accuracy == accuracy(
+        scores[1], members[1], 0.9
+    )
+
+
+def test_targets_are_never_pooled():
+    scores, members = make_targets()
+    shifted = scores + np.array([[0.0], [100.0], [-1e6]])  # no common scale
+    plain, moved = evaluate(scores, members), evaluate(shifted, members)
+    assert moved.mean() == pytest.approx(plain.mean(), nan_ok=True)
+    per_target = [auc(s, m) for s, m in zip(scores, members, strict=True)]
+    assert plain.mean()["auc"] == pytest.approx(np.mean(per_target))
+    assert plain.spread()["auc"] == pytest.approx(np.std(per_target, ddof=1))
+    assert plain.mean()["accuracy"] is None and plain.mean()["tpr_at_fpr01pct"] is None
+    assert set(plain.mean()) == set(plain.spread()) == set(FIGURES)
+    assert evaluate(scores[0], members[0]).spread()["auc"] is None
+
+
+def test_infinite_scores_are_ranked():
+    members = np.array([True] * 15 + [False] * 15)
+    scores = np.where(members, np.inf, -np.inf)
+    target = evaluate(scores, members, np.inf).targets[0]
+    assert target.auc == target.auc_high == target.accuracy == 1.0
+    assert 0.7 < target.auc_low < 0.9  # 15 records do not show a perfect attack
+    assert evaluate(scores, members, -np.inf).targets[0].accuracy == 0.5
+
+
+GOOD = np.arange(40.0).reshape(2, 20)
+HALF = np.tile(np.arange(20) < 10, (2, 1))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((np.full((2, 20), np.nan), HALF), "target 0: 0 members and 0 non-members"),
+        ((GOOD, np.array([HALF[0], np.ones(20, bool)])), "target 1: 20 members and 0 non-members"),
+        ((GOOD, HALF, None, np.eye(2, 20, 5) > 0), "target 0: 1 members and 0 non-members"),
+        ((np.where(GOOD == 25, np.nan, GOOD), HALF, None, np.ones((2, 20), bool)),
+         "target 1: 1 of 20 scores are NaN, first at record 5"),
+        ((GOOD, HALF[0]), "expected both"),
+        ((GOOD[None], HALF[None]), "expected both"),
+        ((np.zeros((2, 0)), np.zeros((2, 0), bool)), "not empty"),
+        ((GOOD, HALF, None, HALF[0]), "evaluated has shape"),
+        ((GOOD, HALF * 2.0), "members have dtype float64"),
+        ((GOOD, HALF * 2), "members have dtype int64"),
+        ((GOOD.astype(str), HALF), "scores have dtype"),
+        ((GOOD, HALF, np.nan), "threshold is NaN"),
+        ((GOOD, HALF, [1.0, 2.0, 3.0]), "one for each of 2 targets"),
+        ((GOOD, HALF, "high"), "expected a number"),
+    ],
+)
+def test_bad_input_is_one_clear_line(arguments, message):
+    with pytest.raises(InputError, match=message) as caught:
+        evaluate(*arguments)
+    assert "\n" not in str(caught.value)
+
+
+def test_smaller_mistakes_are_named():
+    with pytest.raises(InputError, match="level=95"):
+        evaluate(GOOD, HALF, level=95)
+    with pytest.raises(InputError, match="threshold is NaN"):
+        accuracy(GOOD[0], HALF[0], np.nan)
+    with pytest.raises(InputError, match=r"both \(records,\)"):
+        auc(GOOD, HALF)
+    assert auc(GOOD[0], HALF[0].astype(int)) == 0.0  # 0 and 1 are taken for bool
+
+
+def test_every_reported_figure_has_a_stated_method():
+    assert {"auc", "accuracy", "balanced_accuracy", "tpr_at_fpr", "null"} <= METHODS.keys()
+    assert all(text.endswith(".") for text in METHODS.values())
