@@ -1,0 +1,78 @@
+"""Where and in which precision a model is trained: resolved once, before a model is named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from .errors import InputError
+
+PRECISIONS = ("fp32", "bf16", "auto")
+
+
+def resolve_device(device: str) -> str:
+    """"auto" to "cuda" where there is one, else "cpu".
+
+    Raises
+    ------
+    InputError
+        If the device is unknown or not there.
+    """
+    if device not in ("auto", "cpu", "cuda"):
+        raise InputError(f"device={device!r}; expected 'auto', 'cpu' or 'cuda'")
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InputError("device='cuda', but torch sees no CUDA device here; use 'auto' or 'cpu'")
+    return device
+
+
+def resolve_precision(precision: str, device: str) -> str:
+    """"auto" to "bf16" where the processor multiplies bf16 natively, else "fp32"."""
+    if precision not in PRECISIONS:
+        raise InputError(f"precision={precision!r}; expected one of {PRECISIONS}")
+    if precision != "auto":
+        return precision
+    if device == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
+    return "bf16" if torch.backends.cpu.get_cpu_capability() in _NATIVE and _has_bf16() else "fp32"
+
+
+_NATIVE = ("AVX512", "AMX")
+
+
+def _has_bf16() -> bool:
+    """Whether the processor itself multiplies bf16 (emulation is slower than fp32)."""
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+@contextmanager
+def alone(seed: int) -> Iterator[None]:
+    """One thread and freshly seeded global generators; both are given back afterwards."""
+    threads = torch.get_num_threads()
+    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+    with torch.random.fork_rng(devices):
+        torch.set_num_threads(1)
+        torch.manual_seed(seed)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
+
+
+def describe(device: str) -> str:
+    """The processor's name, for records."""
+    if device == "cuda":
+        return torch.cuda.get_device_name()
+    try:
+        with open("/proc/cpuinfo") as file:
+            names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
+    except OSError:
+        names = []
+    if names:
+        return names[0]
+    import platform
+
+    return platform.processor() or platform.machine()

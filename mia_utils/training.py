@@ -1,0 +1,211 @@
+"""Train one model: the loop that everything else repeats. Needs torch and NumPy alone."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from . import regularization
+from .config import TrainConfig
+from .models import build
+
+RECIPE = 1
+"""Raised whenever the loop's results change; part of every model's name."""
+
+# ImageNet's channel means and deviations on colour images, as the report's code; their averages on gray.
+_MEAN = {3: (0.485, 0.456, 0.406), 1: (0.449,)}
+_STD = {3: (0.229, 0.224, 0.225), 1: (0.226,)}
+_SCORE_BATCH = 500
+
+
+@dataclass
+class Trained:
+    """A trained model and what it says about every record of its pool."""
+
+    model: nn.Module
+    logits: np.ndarray  # float32 (N, C)
+    losses: list[float]  # mean training loss of each epoch, in training mode
+    seconds: float
+
+
+class Loader:
+    """Batches out of one array: a row gather, then normalisation, as channels_last."""
+
+    def __init__(self, records: np.ndarray, labels: np.ndarray, device: str):
+        self.shape = records.shape[1:]
+        flat = records.reshape(len(records), -1)
+        # A memory-mapped pool may exceed memory: its rows are gathered by NumPy, batch by batch.
+        self._mapped = isinstance(records, np.memmap)
+        self._rows = flat if self._mapped else torch.from_numpy(flat).to(device)
+        self.labels = torch.from_numpy(np.ascontiguousarray(labels)).to(device)
+        self.device = device
+        if len(self.shape) == 3:
+            channels = self.shape[2]
+            mean = torch.tensor(_MEAN[channels], device=device)
+            deviation = torch.tensor(_STD[channels], device=device)
+            self._scale, self._shift = 1 / (255 * deviation), mean / deviation
+
+    def __call__(self, index: torch.Tensor) -> torch.Tensor:
+        """Records (B, C, H, W) normalised, or features (B, D) as they are; float32."""
+        if self._mapped:
+            order = index.cpu().numpy()
+            rows = torch.from_numpy(np.ascontiguousarray(self._rows[order])).to(self.device)
+        else:
+            rows = self._rows.index_select(0, index)
+        if len(self.shape) == 1:
+            return rows
+        images = rows.view(-1, *self.shape).to(torch.float32)
+        return images.mul_(self._scale).sub_(self._shift).permute(0, 3, 1, 2)
+
+
+def holdout(members: np.ndarray, config: TrainConfig, seed: int) -> np.ndarray:
+    """The tenth of the members that early stopping watches, bool (N,); all False without it."""
+    held = np.zeros_like(members)
+    if config.early_stopping:
+        index = np.flatnonzero(members)
+        chosen = np.random.default_rng([seed, 1]).permutation(index)[: max(1, len(index) // 10)]
+        held[chosen] = True
+    return held
+
+
+def _optimizer(model: nn.Module, config: TrainConfig, device: str) -> torch.optim.Optimizer:
+    options = {"lr": config.lr, "weight_decay": config.weight_decay, "fused": True}
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(model.parameters(), momentum=0.9, **options)
+    kind = torch.optim.Adam if config.optimizer == "adam" else torch.optim.AdamW
+    return kind(model.parameters(), **options)
+
+
+def _step_loss(model, x, y, config: TrainConfig, amp) -> torch.Tensor:
+    """Mean loss of one batch, with whatever the configuration does to it."""
+    if config.augmentation == "crop_flip":
+        x = regularization.crop_flip(x)
+    smoothing = config.label_smoothing
+    if not config.mixup:
+        with amp():
+            logits = model(x)
+        return functional.cross_entropy(logits.float(), y, label_smoothing=smoothing)
+    x, partner, weight = regularization.mixup(x, y, config.mixup)
+    with amp():
+        logits = model(x)
+    own = functional.cross_entropy(logits.float(), y, label_smoothing=smoothing)
+    other = functional.cross_entropy(logits.float(), partner, label_smoothing=smoothing)
+    return weight * own + (1 - weight) * other
+
+
+@torch.no_grad()
+def score(model: nn.Module, loader: Loader, index: np.ndarray | None = None) -> np.ndarray:
+    """Logits float32 (N, C) of clean records in evaluation mode and full precision."""
+    model.eval()
+    index = np.arange(len(loader.labels)) if index is None else index
+    parts = [
+        model(loader(torch.from_numpy(index[start : start + _SCORE_BATCH]).to(loader.device)))
+        for start in range(0, len(index), _SCORE_BATCH)
+    ]
+    return torch.cat(parts).float().cpu().numpy()
+
+
+def fit(
+    records: np.ndarray,
+    labels: np.ndarray,
+    classes: int,
+    members: np.ndarray,
+    architecture: str,
+    config: TrainConfig,
+    *,
+    seed: int,
+    precision: str = "fp32",
+    device: str = "cpu",
+    checkpoint: Path | None = None,
+    checkpoint_every: float = 600.0,
+) -> Trained:
+    """Train one model on its members and score the whole pool.
+
+    Parameters
+    ----------
+    records, labels : uint8 (N, H, W, C) or float32 (N, D); int64 (N,)
+    members : bool (N,)
+    precision, device : resolved names, never "auto"
+    checkpoint : path or None
+        Written every `checkpoint_every` seconds at an epoch's end, and read if it is there: the
+        run then goes on as if it had never stopped.
+    """
+    began = time.perf_counter()
+    torch.manual_seed(seed)
+    model = build(architecture, records.shape[1:], classes, dropout=config.dropout)
+    model = model.to(device, memory_format=torch.channels_last)
+    optimizer = _optimizer(model, config, device)
+    loader = Loader(records, labels, device)
+    held = holdout(members, config, seed)
+    index = np.flatnonzero(members & ~held)
+    watched = np.flatnonzero(held)
+
+    def amp():
+        # Entered anew at every step: autocast keeps its bf16 copies of the weights until it is left.
+        if precision == "fp32":
+            return contextlib.nullcontext()
+        return torch.autocast(device, dtype=torch.bfloat16)
+
+    state = {"epoch": 0, "losses": [], "seconds": 0.0, "best": (float("inf"), 0, None)}
+    if checkpoint is not None and checkpoint.exists():
+        state = torch.load(checkpoint, weights_only=False, map_location=device)
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        torch.set_rng_state(state["rng"].cpu())
+    saved = time.perf_counter()
+    for epoch in range(state["epoch"], config.epochs):
+        model.train()
+        if config.lr_drop is not None and epoch >= config.lr_drop:
+            for group in optimizer.param_groups:
+                group["lr"] = config.lr / 10
+        # Drawn from (seed, epoch): a resumed run meets the same batches.
+        order = torch.from_numpy(np.random.default_rng([seed, 0, epoch]).permutation(index))
+        total = torch.zeros((), device=device)
+        for batch in order.to(device).split(config.batch_size):
+            optimizer.zero_grad(set_to_none=True)
+            loss = _step_loss(model, loader(batch), loader.labels[batch], config, amp)
+            loss.backward()
+            optimizer.step()
+            total += loss.detach() * len(batch)
+        state["losses"].append(float(total) / len(index))
+        if config.early_stopping:
+            logits = torch.from_numpy(score(model, loader, watched))
+            value = float(functional.cross_entropy(logits, torch.from_numpy(labels[watched])))
+            if value < state["best"][0]:
+                weights = {k: v.detach().clone() for k, v in model.state_dict().items()}
+                state["best"] = (value, epoch, weights)
+            elif epoch - state["best"][1] >= config.early_stopping:
+                break
+        if checkpoint is not None and time.perf_counter() - saved > checkpoint_every:
+            saved = time.perf_counter()
+            _save(checkpoint, state, model, optimizer, epoch + 1, saved - began)
+    if state["best"][2] is not None:
+        model.load_state_dict(state["best"][2])
+    seconds = state["seconds"] + time.perf_counter() - began
+    return Trained(model, score(model, loader), state["losses"], seconds)
+
+
+def _save(path: Path, state: dict, model, optimizer, epoch: int, seconds: float) -> None:
+    """Write a checkpoint, then rename it: a kill leaves the old one or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(f".{os.getpid()}.partial")
+    torch.save(
+        {
+            **state,
+            "epoch": epoch,
+            "seconds": state["seconds"] + seconds,
+            "model": model.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "rng": torch.get_rng_state(),
+        },
+        partial,
+    )
+    os.replace(partial, path)
