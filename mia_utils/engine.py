@@ -98,7 +98,7 @@ def train(
     InputError
         If masks and pool disagree, a model has no member, or a setting is unknown.
     """
-    from .device import resolve_device, resolve_precision
+    from .device import alone, resolve_device, resolve_precision
     from .models import architecture_id, build
     from .training import holdout
 
@@ -112,7 +112,8 @@ def train(
         raise InputError(f"model {int(np.argmin(members.any(axis=1)))} of the masks has no member")
     device = resolve_device(device)
     precision = resolve_precision(precision, device)
-    build(architecture, pool.shape, len(pool.classes), dropout=config.dropout)  # fails before any work
+    with alone(0):  # a size or name that cannot work fails here, before any work
+        build(architecture, pool.shape, len(pool.classes), dropout=config.dropout)
     store = store if isinstance(store, Store) else Store(store)
     specs = [
         ModelSpec(

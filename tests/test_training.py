@@ -1,0 +1,269 @@
+"""Models, the training loop, the store and the engine."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from mia_utils import InputError, Pool, Store, TrainConfig, balanced_masks, load_model, train
+from mia_utils.data import Masks
+from mia_utils.models import architecture_id, build
+from mia_utils.regularization import crop_flip, mixup
+from mia_utils.training import Loader, fit
+
+FAST = TrainConfig(epochs=2, batch_size=16)
+
+
+@pytest.fixture(scope="module")
+def pool() -> Pool:
+    rng = np.random.default_rng(0)
+    records = rng.integers(0, 256, (64, 8, 8, 3), dtype=np.uint8)
+    return Pool.from_arrays("toy", records, np.arange(64) % 4)
+
+
+@pytest.fixture(scope="module")
+def masks(pool) -> Masks:
+    return balanced_masks(len(pool), models=4, seed=0)
+
+
+@pytest.mark.parametrize(
+    "name, shape, classes, widths",
+    [
+        ("mlp", (28, 28, 1), 10, [512, 256, 128, 64, 10]),
+        ("mlp", (32, 32, 3), 10, [2048, 2048, 1024, 512, 64, 10]),
+        ("mlp", (32, 32, 3), 100, [2048, 2048, 1024, 512, 256, 100]),
+        ("mlp", (64, 64, 3), 1000, [2048, 2048, 1024, 1000]),
+    ],
+)
+def test_mlp_has_the_reports_widths(name, shape, classes, widths):
+    layers = [m for m in build(name, shape, classes) if isinstance(m, torch.nn.Linear)]
+    assert [layer.out_features for layer in layers] == widths
+
+
+@pytest.mark.parametrize(
+    "name, shape",
+    [("cnn", (8, 8, 1)), ("alexnet", (28, 28, 1)), ("alexnet", (18, 18, 3)), ("resnet", (28, 28, 1)),
+     ("efficientnet", (32, 32, 1)), ("mlp", (20,))],
+)
+def test_architectures_take_other_sizes(name, shape):
+    model = build(name, shape, 7).eval()
+    x = torch.zeros(2, *shape) if len(shape) == 1 else torch.zeros(2, shape[2], *shape[:2])
+    assert model(x).shape == (2, 7)
+
+
+@pytest.mark.parametrize(
+    "name, shape, word",
+    [("cnn", (4, 4, 1), "at least 8x8"), ("cnn", (20,), "needs images"),
+     ("vgg", (32, 32, 3), "unknown architecture"), ("nowhere:net", (32, 32, 3), "cannot be imported")],
+)
+def test_an_architecture_that_does_not_fit_says_why(name, shape, word):
+    with pytest.raises(InputError, match=word):
+        build(name, shape, 10)
+
+
+def test_a_factory_of_the_readers_own_carries_its_source(tmp_path, monkeypatch):
+    source = "from torch import nn\ndef net(shape, classes):\n    return nn.Sequential(nn.Flatten(), nn.LazyLinear(classes))\n"
+    (tmp_path / "own_factory.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    first = architecture_id("own_factory:net")
+    (tmp_path / "own_factory.py").write_text(source + "# changed\n")
+    assert first.startswith("own_factory:net@") and architecture_id("own_factory:net") != first
+
+
+def test_loader_normalises_as_written(pool):
+    batch = Loader(pool.records, pool.labels, "cpu")(torch.tensor([3, 5]))
+    mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+    expected = (pool.records[[3, 5]] / 255 - mean) / std
+    np.testing.assert_allclose(batch.permute(0, 2, 3, 1).numpy(), expected, atol=1e-5)
+    assert batch.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_one_epoch_equals_a_plain_loop(pool, masks):
+    """The loop against NCHW, unfused Adam and batches written out."""
+    members, config = masks.members[0], TrainConfig(epochs=1, batch_size=16, weight_decay=0.01)
+    torch.manual_seed(5)
+    trained = fit(pool.records, pool.labels, 4, members, "cnn", config, seed=5)
+    torch.manual_seed(5)
+    model = build("cnn", pool.shape, 4)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, weight_decay=0.01)
+    x = Loader(pool.records, pool.labels, "cpu")(torch.arange(64)).contiguous()
+    y = torch.from_numpy(pool.labels)
+    order = np.random.default_rng([5, 0, 0]).permutation(np.flatnonzero(members))
+    for start in range(0, len(order), 16):
+        batch = order[start : start + 16]
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(model(x[batch]), y[batch]).backward()
+        optimizer.step()
+    np.testing.assert_allclose(trained.logits, model(x).detach().numpy(), atol=1e-3)
+
+
+def test_bits_do_not_depend_on_processes_or_order(pool, masks, tmp_path):
+    one = train(pool, masks, "cnn", FAST, store=tmp_path / "a", jobs=1, progress=False)
+    two = train(pool, masks, "cnn", FAST, store=tmp_path / "b", jobs=2, progress=False)
+    back = Masks(masks.members[::-1], masks.evaluated[::-1])
+    third = train(pool, back, "cnn", FAST, store=tmp_path / "c", jobs=1, progress=False)
+    np.testing.assert_array_equal(one.logits, two.logits)
+    np.testing.assert_array_equal(one.logits, third.logits[::-1])
+    assert len(set(one.names)) == 4
+
+
+def test_the_callers_generator_and_threads_are_left_alone(pool, masks, tmp_path):
+    torch.manual_seed(1)
+    expected = torch.rand(3)
+    torch.manual_seed(1)
+    train(pool, masks, "cnn", FAST, store=tmp_path, jobs=1, progress=False)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_everything_that_decides_a_model_is_in_its_name(pool, masks, tmp_path):
+    one = Masks(masks.members[:1], masks.evaluated[:1])
+    names = [
+        train(pool, one, architecture, config, seed=seed, precision=precision, store=tmp_path,
+              jobs=1, progress=False).names[0]
+        for architecture, config, seed, precision in [
+            ("cnn", FAST, 0, "fp32"),
+            ("mlp", FAST, 0, "fp32"),
+            ("cnn", TrainConfig(epochs=3, batch_size=16), 0, "fp32"),
+            ("cnn", FAST, 1, "fp32"),
+            ("cnn", FAST, 0, "bf16"),
+        ]
+    ]
+    assert len(set(names)) == len(names)
+
+
+def test_a_stored_model_gives_its_stored_logits(pool, masks, tmp_path):
+    outputs = train(pool, masks, "cnn", FAST, store=tmp_path, jobs=1, progress=False)
+    model, record = load_model(outputs.names[1], tmp_path)
+    x = Loader(pool.records, pool.labels, "cpu")(torch.arange(64))
+    np.testing.assert_allclose(model(x).detach().numpy(), outputs.logits[1], atol=1e-4)
+    assert record["members"] == masks.members[1].sum() and len(record["losses"]) == 2
+
+
+def test_a_checkpoint_goes_on_with_the_same_bits(pool, masks, tmp_path, monkeypatch):
+    config = TrainConfig(epochs=4, batch_size=16, dropout=0.3, augmentation="crop_flip")
+    whole = fit(pool.records, pool.labels, 4, masks.members[0], "cnn", config, seed=3)
+    path = tmp_path / "model.pt"
+
+    class Killed(Exception):
+        pass
+
+    import mia_utils.training as training
+
+    saves = []
+    original = training._save
+
+    def dies_after_the_second(*arguments):
+        original(*arguments)
+        saves.append(arguments)
+        if len(saves) == 2:
+            raise Killed
+
+    monkeypatch.setattr(training, "_save", dies_after_the_second)
+    options = {"seed": 3, "checkpoint": path, "checkpoint_every": 0.0}
+    with pytest.raises(Killed):
+        fit(pool.records, pool.labels, 4, masks.members[0], "cnn", config, **options)
+    monkeypatch.setattr(training, "_save", original)
+    resumed = fit(pool.records, pool.labels, 4, masks.members[0], "cnn", config, **options)
+    np.testing.assert_array_equal(whole.logits, resumed.logits)
+    assert whole.losses == resumed.losses
+
+
+def test_early_stopping_holds_a_tenth_out(pool, masks, tmp_path):
+    config = TrainConfig(epochs=3, batch_size=16, early_stopping=1)
+    outputs = train(pool, masks, "cnn", config, store=tmp_path, jobs=1, progress=False)
+    held = ~outputs.evaluated
+    assert (held.sum(axis=1) == masks.members.sum(axis=1) // 10).all()
+    assert not (held & ~masks.members).any()
+
+
+def test_mixup_with_lambda_one_is_plain():
+    x, y = torch.rand(6, 3, 4, 4), torch.arange(6)
+    mixed, _, weight = mixup(x, y, 0.0)
+    assert weight == 1.0 and torch.equal(mixed, x)
+
+
+def test_crop_flip_moves_pixels_and_keeps_shape():
+    torch.manual_seed(0)
+    x = torch.rand(8, 3, 8, 8)
+    out = crop_flip(x)
+    assert out.shape == x.shape and not torch.equal(out, x)
+    still = [torch.equal(a, b) or torch.equal(a, b.flip(-1)) for a, b in zip(out, x, strict=True)]
+    assert not all(still)
+    assert set(out[0].unique().tolist()) <= set(x[0].unique().tolist())
+
+
+SCRIPT = """
+import numpy as np
+from mia_utils import Pool, TrainConfig, balanced_masks, train
+pool = Pool.from_arrays("toy", np.random.default_rng(0).integers(0, 256, (64, 8, 8, 3), dtype=np.uint8), np.arange(64) % 4)
+train(pool, balanced_masks(64, models=4, seed=0), "cnn", TrainConfig(epochs={epochs}, batch_size=4), store={store!r}, jobs=1, progress=False)
+"""
+
+
+def test_killed_it_trains_only_what_was_missing(tmp_path):
+    script = SCRIPT.format(store=str(tmp_path), epochs=40)
+    process = subprocess.Popen([sys.executable, "-c", script])
+    store = Store(tmp_path)
+    deadline = time.monotonic() + 120
+    while not store.names() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    before = {name: store.folder(name).stat().st_mtime_ns for name in store.names()}
+    assert 1 <= len(before) < 4
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=120)
+    assert len(store.names()) == 4
+    assert {name: store.folder(name).stat().st_mtime_ns for name in before} == before
+
+
+def test_a_dead_owners_lease_ends(tmp_path):
+    store = Store(tmp_path)
+    path = tmp_path / "leases" / "model"
+    path.parent.mkdir(parents=True)
+    path.write_text("elsewhere 1")
+    os.utime(path, (time.time() - 3600,) * 2)
+    with store.lease("model") as ours:
+        assert ours and path.exists()
+    assert not path.exists()
+
+
+def test_storing_twice_changes_nothing_and_leaves_nothing_behind(tmp_path):
+    store = Store(tmp_path)
+    logits = np.zeros((2, 2), np.float32)
+    store.put("a", {"seed": 1}, logits, {"w": np.ones(2)})
+    store.put("a", {"seed": 2}, logits, {"w": np.ones(2)})
+    assert store.record("a")["seed"] == 1
+    assert [path.name for path in (tmp_path / "models").iterdir()] == ["a"]
+    assert set(json.loads((store.folder("a") / "record.json").read_text())["checksums"]) == {
+        "logits.npy", "weights.npz"}
+
+
+@pytest.mark.parametrize(
+    "change, word",
+    [({"epochs": 0}, "epochs"), ({"lr": -1}, "lr"), ({"optimizer": "lion"}, "optimizer"),
+     ({"augmentation": "cutout"}, "augmentation"), ({"mixup": -1.0}, "mixup"),
+     ({"dropout": 1.0}, "dropout"), ({"label_smoothing": 1.0}, "label_smoothing"),
+     ({"early_stopping": -1}, "early_stopping"), ({"weight_decay": -0.1}, "weight_decay"),
+     ({"batch_size": 0}, "batch_size"), ({"lr_drop": 0}, "lr_drop")],
+)
+def test_settings_out_of_range(change, word):
+    with pytest.raises(InputError, match=word):
+        TrainConfig(**change)
+
+
+def test_masks_of_another_pool(pool, tmp_path):
+    with pytest.raises(InputError, match="masks are bool"):
+        train(pool, balanced_masks(10, models=2, seed=0), "cnn", FAST, store=tmp_path)
+    empty = np.zeros((1, len(pool)), bool)
+    with pytest.raises(InputError, match="no member"):
+        train(pool, Masks(empty, ~empty), "cnn", FAST, store=tmp_path)
+    with pytest.raises(InputError, match="precision"):
+        train(pool, balanced_masks(64, models=2, seed=0), "cnn", FAST, precision="fp8", store=tmp_path)
