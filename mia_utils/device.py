@@ -37,15 +37,12 @@ def resolve_precision(precision: str, device: str) -> str:
         return precision
     if device == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
-    return "bf16" if torch.backends.cpu.get_cpu_capability() in _NATIVE and _has_bf16() else "fp32"
+    return "bf16" if _multiplies_bf16() else "fp32"
 
 
-_NATIVE = ("AVX512", "AMX")
-
-
-def _has_bf16() -> bool:
-    """Whether the processor itself multiplies bf16 (emulation is slower than fp32)."""
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+def _multiplies_bf16() -> bool:
+    """Whether the processor itself multiplies bf16: emulated, it is slower than fp32."""
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
 @contextmanager

@@ -1,0 +1,180 @@
+"""The book's figures. Every function draws and returns a matplotlib Figure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from cycler import cycler
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from .data import Pool
+from .errors import InputError
+from .evaluation.roc import Roc
+
+MEMBER, NONMEMBER = "#0072b2", "#d55e00"  # tell apart for colour-blind readers too
+_COLOURS = (MEMBER, NONMEMBER, "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+
+
+def use_style() -> None:
+    """Set the book's colours, sizes and fonts for every later figure of this process."""
+    plt.rcParams.update(
+        {
+            "axes.prop_cycle": cycler(color=_COLOURS),
+            "axes.spines.right": False,
+            "axes.spines.top": False,
+            "figure.dpi": 100,
+            "font.size": 10,
+            "legend.frameon": False,
+        }
+    )
+
+
+def _finish(figure: Figure) -> Figure:
+    plt.close(figure)  # a notebook shows the returned figure once, not twice
+    return figure
+
+
+def roc(curves: Mapping[str, Roc], log: bool = False, ax: Axes | None = None) -> Figure:
+    """ROC curves by name, on linear or (log=True) double logarithmic axes, with chance dashed.
+
+    Raises
+    ------
+    InputError
+        If there is no curve.
+    """
+    if not curves:
+        raise InputError("plots.roc got no curves; expected {name: roc_curve(scores, members)}")
+    own = ax is None
+    if own:
+        _, ax = plt.subplots(figsize=(4.8, 4.4), layout="constrained")
+    low = 0.0
+    if log:
+        positive = [x[x > 0].min() for c in curves.values() for x in (c.fpr, c.tpr)]
+        low = min(min(positive), 0.1)
+        ax.set(xscale="log", yscale="log")
+    for name, curve in curves.items():
+        # Zero has no logarithm: such points are moved onto the axes.
+        ax.plot(np.maximum(curve.fpr, low), np.maximum(curve.tpr, low), label=name)
+    ax.plot([low, 1], [low, 1], color="0.5", linestyle="--", linewidth=1, label="chance")
+    ax.set(
+        xlim=(low, 1),
+        ylim=(low, 1.02),
+        xlabel="false positive rate",
+        ylabel="true positive rate",
+    )
+    ax.legend(loc="lower right")
+    return _finish(ax.figure) if own else ax.figure
+
+
+def distributions(values: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
+    """One panel a name: histograms of (member values, non-member values), both float (any,).
+
+    Raises
+    ------
+    InputError
+        If there is nothing to draw, or a value is not finite.
+    """
+    if not values:
+        raise InputError("plots.distributions got no values; expected {name: (member, nonmember)}")
+    figure, axes = plt.subplots(
+        1, len(values), figsize=(4.2 * len(values), 3.2), layout="constrained", squeeze=False
+    )
+    for ax, (name, pair) in zip(axes[0], values.items(), strict=True):
+        inside, outside = (np.asarray(x, dtype=np.float64).ravel() for x in pair)
+        both = np.concatenate([inside, outside])
+        if both.size == 0 or not np.isfinite(both).all():
+            raise InputError(f"plots.distributions, {name!r}: expected finite values, at least one")
+        edges = np.histogram_bin_edges(both, bins=40)
+        for x, colour, label in (
+            (inside, MEMBER, "members"),
+            (outside, NONMEMBER, "non-members"),
+        ):
+            weights = np.full(x.size, 1 / max(x.size, 1))
+            ax.hist(x, bins=edges, weights=weights, alpha=0.55, color=colour, label=label)
+        ax.set(xlabel=name, ylabel="share of the group")
+    axes[0, 0].legend()
+    return _finish(figure)
+
+
+def samples(pool: Pool, index: Sequence[int] | np.ndarray) -> Figure:
+    """The images pool.records[index] in a grid, ten a row, each under its class.
+
+    Raises
+    ------
+    InputError
+        If the pool holds no images, or index is empty.
+    """
+    index = np.asarray(index).ravel()
+    if not pool.is_image or index.size == 0:
+        raise InputError(f"plots.samples({pool.name!r}, {index.size} records); expected images")
+    columns = min(10, index.size)
+    rows = -(-index.size // columns)
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(0.95 * columns, 1.15 * rows), layout="constrained", squeeze=False
+    )
+    for ax in axes.flat:
+        ax.axis("off")
+    for ax, i in zip(axes.flat, index, strict=False):
+        image = np.asarray(pool.records[i])
+        ax.imshow(image[..., 0] if image.shape[-1] == 1 else image, cmap="gray", vmin=0, vmax=255)
+        ax.set_title(str(pool.classes[pool.labels[i]]), fontsize=7)
+    return _finish(figure)
+
+
+def _box(ax: Axes, x: float, y: float, text: str, colour: str = "0.93") -> None:
+    style = {"boxstyle": "round,pad=0.5", "facecolor": colour, "edgecolor": "0.3"}
+    ax.text(x, y, text, ha="center", va="center", fontsize=9, bbox=style, zorder=3)
+
+
+def _arrow(ax: Axes, start: tuple[float, float], end: tuple[float, float], text: str = "") -> None:
+    style = {"arrowstyle": "->", "color": "0.3", "shrinkA": 30, "shrinkB": 30}
+    ax.annotate("", end, start, arrowprops=style)
+    middle = (start[0] + end[0]) / 2, (start[1] + end[1]) / 2
+    ax.text(middle[0], middle[1] + 0.05, text, ha="center", va="bottom", fontsize=8)
+
+
+def _canvas(ax: Axes, title: str) -> None:
+    ax.set(xlim=(0, 1), ylim=(0, 1))
+    ax.axis("off")
+    ax.set_title(title, fontsize=10)
+
+
+def threat_models() -> Figure:
+    """What a white-box and a black-box attacker see (after the report's figures 1 and 2)."""
+    figure, axes = plt.subplots(2, 1, figsize=(8, 4.4), layout="constrained")
+    seen = (
+        ("White box: the attacker holds the model", "parameters, layers,\ngradients, output"),
+        ("Black box: the attacker can only ask", "output alone"),
+    )
+    for ax, (title, answer) in zip(axes, seen, strict=True):
+        _canvas(ax, title)
+        _box(ax, 0.08, 0.5, "record")
+        _box(ax, 0.34, 0.5, "target\nmodel", "white" if "White" in title else "0.6")
+        _box(ax, 0.62, 0.5, answer)
+        _box(ax, 0.90, 0.5, "attack:\nmember?", "#cfe5f3")
+        for a, b in ((0.08, 0.34), (0.34, 0.62), (0.62, 0.90)):
+            _arrow(ax, (a, 0.5), (b, 0.5))
+    return _finish(figure)
+
+
+def shadow_training() -> Figure:
+    """k shadow models on 2k disjoint sets teach the attack (after the report's figure 3)."""
+    figure, ax = plt.subplots(figsize=(8.5, 4.4), layout="constrained")
+    _canvas(ax, "Shadow training")
+    for y, i in ((0.82, "1"), (0.30, "k")):
+        _box(ax, 0.08, y + 0.09, f"$D_{i}$", "#cfe5f3")
+        _box(ax, 0.08, y - 0.09, f"$D'_{i}$", "#f7dcc8")
+        _box(ax, 0.36, y, f"shadow\nmodel {i}")
+        _box(ax, 0.66, y + 0.09, "members' outputs", "#cfe5f3")
+        _box(ax, 0.66, y - 0.09, "non-members' outputs", "#f7dcc8")
+        _arrow(ax, (0.08, y + 0.09), (0.36, y), "trains")
+        _arrow(ax, (0.08, y - 0.09), (0.36, y))
+        for side in (0.09, -0.09):
+            _arrow(ax, (0.36, y), (0.66, y + side))
+            _arrow(ax, (0.66, y + side), (0.93, 0.56))
+    ax.text(0.36, 0.56, "...", ha="center", fontsize=14)
+    _box(ax, 0.93, 0.56, "attack")
+    return _finish(figure)

@@ -1,0 +1,47 @@
+"""The figures hold what they were given."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mia_utils import plots
+from mia_utils.data import Pool
+from mia_utils.errors import InputError
+from mia_utils.evaluation import roc_curve
+
+
+@pytest.mark.parametrize("log", [False, True])
+def test_roc_draws_each_curve_and_chance(log):
+    curve = roc_curve(np.array([3.0, 2.0, 2.0, 1.0]), np.array([True, True, False, False]))
+    (ax,) = plots.roc({"a": curve}, log=log).axes
+    assert [line.get_label() for line in ax.lines] == ["a", "chance"]
+    assert ax.get_xscale() == ("log" if log else "linear")
+    assert (ax.lines[0].get_ydata() > 0).all() == log
+    assert ax.lines[0].get_xdata()[-1] == ax.lines[0].get_ydata()[-1] == 1
+
+
+def test_distributions_are_shares():
+    figure = plots.distributions({"x": (np.arange(10.0), np.arange(5.0)), "y": ([1.0], [2.0])})
+    assert [ax.get_xlabel() for ax in figure.axes] == ["x", "y"]
+    for ax in figure.axes:
+        assert sum(p.get_height() for p in ax.patches) == pytest.approx(2)
+    with pytest.raises(InputError, match="finite"):
+        plots.distributions({"x": ([np.inf], [0.0])})
+
+
+def test_samples_show_the_records():
+    records = np.arange(12 * 4, dtype=np.uint8).reshape(12, 2, 2, 1)
+    pool = Pool.from_arrays("p", records, np.arange(12) % 2)
+    figure = plots.samples(pool, [3, 11])
+    shown = [np.asarray(ax.images[0].get_array()) for ax in figure.axes]
+    np.testing.assert_array_equal(shown, records[[3, 11], ..., 0])
+    with pytest.raises(InputError):
+        plots.samples(pool, [])
+
+
+def test_drawings_name_their_parts():
+    threats = [t.get_text() for ax in plots.threat_models().axes for t in ax.texts]
+    assert "output alone" in threats
+    shadows = [t.get_text() for t in plots.shadow_training().axes[0].texts]
+    assert "$D'_k$" in shadows
