@@ -1,4 +1,7 @@
-"""The book's figures. Every function draws and returns a matplotlib Figure."""
+"""The book's figures. Every function draws and returns a matplotlib Figure.
+
+In a notebook write `figure = roc(curves)`: the figure is open, and shown once as the cell ends.
+"""
 
 from __future__ import annotations
 
@@ -32,11 +35,6 @@ def use_style() -> None:
     )
 
 
-def _finish(figure: Figure) -> Figure:
-    plt.close(figure)  # a notebook shows the returned figure once, not twice
-    return figure
-
-
 def roc(curves: Mapping[str, Roc], log: bool = False, ax: Axes | None = None) -> Figure:
     """ROC curves by name, on linear or (log=True) double logarithmic axes, with chance dashed.
 
@@ -47,8 +45,7 @@ def roc(curves: Mapping[str, Roc], log: bool = False, ax: Axes | None = None) ->
     """
     if not curves:
         raise InputError("plots.roc got no curves; expected {name: roc_curve(scores, members)}")
-    own = ax is None
-    if own:
+    if ax is None:
         _, ax = plt.subplots(figsize=(4.8, 4.4), layout="constrained")
     low = 0.0
     if log:
@@ -66,7 +63,7 @@ def roc(curves: Mapping[str, Roc], log: bool = False, ax: Axes | None = None) ->
         ylabel="true positive rate",
     )
     ax.legend(loc="lower right")
-    return _finish(ax.figure) if own else ax.figure
+    return ax.figure
 
 
 def distributions(values: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
@@ -96,7 +93,7 @@ def distributions(values: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure
             ax.hist(x, bins=edges, weights=weights, alpha=0.55, color=colour, label=label)
         ax.set(xlabel=name, ylabel="share of the group")
     axes[0, 0].legend()
-    return _finish(figure)
+    return figure
 
 
 def samples(pool: Pool, index: Sequence[int] | np.ndarray) -> Figure:
@@ -121,7 +118,7 @@ def samples(pool: Pool, index: Sequence[int] | np.ndarray) -> Figure:
         image = np.asarray(pool.records[i])
         ax.imshow(image[..., 0] if image.shape[-1] == 1 else image, cmap="gray", vmin=0, vmax=255)
         ax.set_title(str(pool.classes[pool.labels[i]]), fontsize=7)
-    return _finish(figure)
+    return figure
 
 
 def _box(ax: Axes, x: float, y: float, text: str, colour: str = "0.93") -> None:
@@ -157,7 +154,7 @@ def threat_models() -> Figure:
         _box(ax, 0.90, 0.5, "attack:\nmember?", "#cfe5f3")
         for a, b in ((0.08, 0.34), (0.34, 0.62), (0.62, 0.90)):
             _arrow(ax, (a, 0.5), (b, 0.5))
-    return _finish(figure)
+    return figure
 
 
 def shadow_training() -> Figure:
@@ -177,4 +174,4 @@ def shadow_training() -> Figure:
             _arrow(ax, (0.66, y + side), (0.93, 0.56))
     ax.text(0.36, 0.56, "...", ha="center", fontsize=14)
     _box(ax, 0.93, 0.56, "attack")
-    return _finish(figure)
+    return figure

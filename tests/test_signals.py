@@ -1,0 +1,127 @@
+"""Signals against plain formulas, and where plain formulas give up."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.special import log_softmax, softmax
+
+from mia_utils import InputError, Outputs, signals
+from mia_utils.outputs import align
+
+
+@pytest.fixture
+def logits() -> np.ndarray:
+    return np.random.default_rng(0).normal(0, 3, (4, 30, 6)).astype(np.float32)
+
+
+LABELS = np.arange(30) % 6
+
+
+def of_label(values: np.ndarray) -> np.ndarray:
+    return np.take_along_axis(values, np.broadcast_to(LABELS, (4, 30))[..., None], -1)[..., 0]
+
+
+def test_signals_are_their_formulas(logits):
+    z = logits.astype(np.float64)
+    p, log_p = softmax(z, -1), log_softmax(z, -1)
+    own = of_label(p)
+    rest = p * np.log1p(-p)
+    close = {"rtol": 1e-9, "atol": 1e-12}
+    np.testing.assert_allclose(signals.log_softmax(logits), log_p, **close)
+    np.testing.assert_allclose(signals.loss(logits, LABELS), -of_label(log_p), **close)
+    np.testing.assert_allclose(signals.margin(logits, LABELS), np.log(own / (1 - own)), rtol=1e-8)
+    np.testing.assert_allclose(signals.confidence(logits), p.max(-1), **close)
+    np.testing.assert_allclose(signals.entropy(logits), -(p * log_p).sum(-1), **close)
+    expected = -(1 - own) * np.log(own) - (rest.sum(-1) - of_label(rest))
+    np.testing.assert_allclose(signals.modified_entropy(logits, LABELS), expected, rtol=1e-8)
+    np.testing.assert_array_equal(signals.correct(logits, LABELS), p.argmax(-1) == LABELS)
+
+
+def test_certain_answers_still_rank_apart():
+    """Losses of 1e-12 and 1e-300: a log-softmax calls both zero."""
+    logits = np.array([[-np.log(1e-12), 0.0], [-np.log(1e-300), 0.0]])
+    values = signals.loss(logits, np.array([0, 0]))
+    np.testing.assert_allclose(values, [1e-12, 1e-300], rtol=1e-10)
+    assert signals.log_confidence(logits)[0] < signals.log_confidence(logits)[1] < 0
+    assert signals.entropy(logits)[0] > signals.entropy(logits)[1] > 0
+    assert (log_softmax(logits, -1)[1, 0]) == 0
+
+
+@pytest.mark.parametrize("scale", [1e3, 1e30, 3e38])
+def test_nothing_overflows(scale):
+    logits = np.array([[scale, -scale, 0.0], [-scale, scale, 0.0]], np.float32)
+    labels = np.array([0, 0])
+    for values in (
+        signals.loss(logits, labels),
+        signals.entropy(logits),
+        signals.modified_entropy(logits, labels),
+        signals.log_confidence(logits),
+    ):
+        assert np.isfinite(values).all()
+
+
+def outputs(**changes) -> Outputs:
+    fields = {
+        "logits": np.zeros((2, 3, 4), np.float32),
+        "labels": np.array([0, 1, 3]),
+        "members": np.zeros((2, 3), bool),
+        "fingerprint": "a",
+    }
+    return Outputs(**{**fields, **changes})
+
+
+@pytest.mark.parametrize(
+    "changes, word",
+    [
+        ({"logits": np.zeros((2, 3), np.float32)}, "logits have shape"),
+        ({"logits": np.full((2, 3, 4), np.nan, np.float32)}, "NaN or infinity, first at record 0"),
+        ({"logits": np.zeros((2, 3, 4), int)}, "dtype"),
+        ({"labels": np.array([0, 1, 4])}, r"labels run from 0 to 4"),
+        ({"labels": np.array([0, 1])}, "labels are"),
+        ({"members": np.zeros((2, 2), bool)}, "members has shape"),
+        ({"members": np.zeros((2, 3))}, "members has dtype"),
+        ({"evaluated": np.zeros((3, 2), bool)}, "evaluated has shape"),
+        ({"ids": np.array([1, 1, 2])}, "ids repeat"),
+        ({"names": ("one",)}, "1 names for 2 models"),
+    ],
+)
+def test_outputs_that_do_not_fit(changes, word):
+    with pytest.raises(InputError, match=word):
+        outputs(**changes)
+
+
+def test_outputs_come_back_from_disk(tmp_path):
+    given = outputs(names=("x", "y"), ids=np.array([5, 7, 9]))
+    got = Outputs.load(given.save(tmp_path / "o.npz"))
+    for name in ("logits", "labels", "members", "evaluated", "ids", "fingerprint", "names"):
+        np.testing.assert_array_equal(getattr(got, name), getattr(given, name))
+    assert [path.name for path in tmp_path.iterdir()] == ["o.npz"]
+    part = got.select(models=1, records=[0, 2])
+    assert part.names == ("y",) and part.ids.tolist() == [5, 9] and len(part) == 1
+
+
+def test_archives_that_are_none(tmp_path):
+    with pytest.raises(InputError, match="no file"):
+        Outputs.load(tmp_path / "nothing.npz")
+    (tmp_path / "broken.npz").write_bytes(b"PK\x03\x04 and no more")
+    with pytest.raises(InputError, match="cannot be read"):
+        Outputs.load(tmp_path / "broken.npz")
+    np.savez(tmp_path / "half.npz", logits=np.zeros((1, 1, 2), np.float32))
+    with pytest.raises(InputError, match="lacks"):
+        Outputs.load(tmp_path / "half.npz")
+
+
+@pytest.mark.parametrize(
+    "changes, word",
+    [
+        ({"fingerprint": "b"}, "different pools"),
+        ({"ids": np.array([2, 1, 0])}, "different record ids"),
+        ({"labels": np.array([0, 1, 2])}, "different labels"),
+        ({"logits": np.zeros((2, 3, 5), np.float32)}, "4 and 5 classes"),
+    ],
+)
+def test_records_that_do_not_align(changes, word):
+    align(outputs(), outputs())
+    with pytest.raises(InputError, match=word):
+        align(outputs(), outputs(**changes))
