@@ -154,7 +154,7 @@ def _own_seed(seed: int, members: np.ndarray) -> int:
 
 def _train_missing(missing, pool: Pool, store: Store, jobs: int | None, progress: bool) -> None:
     from joblib import Parallel, delayed
-    from tqdm.auto import tqdm
+    from tqdm import tqdm
 
     if not missing:
         return

@@ -126,9 +126,12 @@ def _box(ax: Axes, x: float, y: float, text: str, colour: str = "0.93") -> None:
     ax.text(x, y, text, ha="center", va="center", fontsize=9, bbox=style, zorder=3)
 
 
-def _arrow(ax: Axes, start: tuple[float, float], end: tuple[float, float], text: str = "") -> None:
-    style = {"arrowstyle": "->", "color": "0.3", "shrinkA": 30, "shrinkB": 30}
-    ax.annotate("", end, start, arrowprops=style)
+def _arrow(
+    ax: Axes, start: tuple[float, float], end: tuple[float, float], text: str = "", gap: int = 30
+) -> None:
+    """From box to box; the head ends `gap` points before the middle of the last box."""
+    style = {"arrowstyle": "->", "color": "0.3", "shrinkA": 0, "shrinkB": gap}
+    ax.annotate("", end, start, arrowprops=style, zorder=1)
     middle = (start[0] + end[0]) / 2, (start[1] + end[1]) / 2
     ax.text(middle[0], middle[1] + 0.05, text, ha="center", va="bottom", fontsize=8)
 
@@ -152,8 +155,8 @@ def threat_models() -> Figure:
         _box(ax, 0.34, 0.5, "target\nmodel", "white" if "White" in title else "0.6")
         _box(ax, 0.62, 0.5, answer)
         _box(ax, 0.90, 0.5, "attack:\nmember?", "#cfe5f3")
-        for a, b in ((0.08, 0.34), (0.34, 0.62), (0.62, 0.90)):
-            _arrow(ax, (a, 0.5), (b, 0.5))
+        for a, b, gap in ((0.08, 0.34, 24), (0.34, 0.62, 58), (0.62, 0.90, 32)):
+            _arrow(ax, (a, 0.5), (b, 0.5), gap=gap)
     return figure
 
 
@@ -170,7 +173,7 @@ def shadow_training() -> Figure:
         _arrow(ax, (0.08, y + 0.09), (0.36, y), "trains")
         _arrow(ax, (0.08, y - 0.09), (0.36, y))
         for side in (0.09, -0.09):
-            _arrow(ax, (0.36, y), (0.66, y + side))
+            _arrow(ax, (0.36, y), (0.66, y + side), gap=64)
             _arrow(ax, (0.66, y + side), (0.93, 0.56))
     ax.text(0.36, 0.56, "...", ha="center", fontsize=14)
     _box(ax, 0.93, 0.56, "attack")
