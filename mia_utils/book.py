@@ -163,8 +163,15 @@ def modules(package: str) -> list[str]:
 
 def module_sections(match: re.Match) -> str:
     """A `% modules: a.b` line of a page as one section for each module, by autodoc."""
-    section = "## `{0}`\n\n```{{eval-rst}}\n.. automodule:: {0}\n   :members:\n```"
-    return "\n\n".join(section.format(name) for name in modules(match[1]))
+    return "\n\n".join(module_section(name) for name in modules(match[1]))
+
+
+def module_section(name: str) -> str:
+    """One module with its members; a package alone, since what it offers is described at home."""
+    from importlib import import_module
+
+    members = "" if hasattr(import_module(name), "__path__") else "   :members:\n"
+    return f"## `{name}`\n\n```{{eval-rst}}\n.. automodule:: {name}\n{members}```"
 
 
 def page_source(root: str | os.PathLike, docname: str, text: str) -> str:
