@@ -37,7 +37,7 @@ def load_dataset(
     2. ROOT/NAME.npz: arrays `images` (uint8) or `features` (float32), `labels`, and if there
        `train` (bool) and `classes` (str)
     3. ROOT/NAME/images.npy and labels.npy: memory-mapped, for pools larger than memory
-    4. ROOT/NAME/train/CLASS/*, with test/ or val/ beside it: images, decoded once into
+    4. `ROOT/NAME/train/CLASS/*`, with test/ or val/ beside it: images, decoded once into
        ROOT/NAME.npz (delete that file to decode anew)
     5. torchvision, for `mnist`, `cifar10` and `cifar100`: downloaded once into ROOT/NAME.npz
 

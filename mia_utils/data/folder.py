@@ -1,4 +1,4 @@
-"""Image folders (ROOT/NAME/train/CLASS/*, with test/ or val/) decoded once into an archive."""
+"""Image folders (`ROOT/NAME/train/CLASS/*`, with test/ or val/) decoded once into an archive."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def read_folder(
 
     Parameters
     ----------
-    folder : path with train/CLASS/*
+    folder : path with `train/CLASS/*`
     archive : path of the .npz
     size : int
         Every image is resized (bilinear) to size x size. Default: all must have one size.

@@ -22,7 +22,7 @@ _QUARTERS, _SHADOWS, _BALANCED, _INDEPENDENT = range(4)
 class Masks(NamedTuple):
     """One row for each model over the records of a pool.
 
-    Attributes
+    Parameters
     ----------
     members : bool (models, N)
         Is this record in the model's training set?
