@@ -6,6 +6,7 @@ import contextlib
 import os
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -88,17 +89,14 @@ def _step_loss(model, x, y, config: TrainConfig, amp) -> torch.Tensor:
     """Mean loss of one batch, with whatever the configuration does to it."""
     if config.augmentation == "crop_flip":
         x = regularization.crop_flip(x)
-    smoothing = config.label_smoothing
-    if not config.mixup:
-        with amp():
-            logits = model(x)
-        return functional.cross_entropy(logits.float(), y, label_smoothing=smoothing)
-    x, partner, weight = regularization.mixup(x, y, config.mixup)
+    if config.mixup:
+        x, partner, weight = regularization.mixup(x, y, config.mixup)
     with amp():
         logits = model(x)
-    own = functional.cross_entropy(logits.float(), y, label_smoothing=smoothing)
-    other = functional.cross_entropy(logits.float(), partner, label_smoothing=smoothing)
-    return weight * own + (1 - weight) * other
+    loss = partial(
+        functional.cross_entropy, logits.float(), label_smoothing=config.label_smoothing
+    )
+    return weight * loss(y) + (1 - weight) * loss(partner) if config.mixup else loss(y)
 
 
 @torch.no_grad()
@@ -156,7 +154,7 @@ def fit(
 
     state = {"epoch": 0, "losses": [], "seconds": 0.0, "best": (float("inf"), 0, None)}
     if checkpoint is not None and checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=False, map_location=device)
+        state = torch.load(checkpoint, weights_only=True, map_location=device)
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         torch.set_rng_state(state["rng"].cpu())
@@ -196,7 +194,7 @@ def fit(
 def _save(path: Path, state: dict, model, optimizer, epoch: int, seconds: float) -> None:
     """Write a checkpoint, then rename it: a kill leaves the old one or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f".{os.getpid()}.partial")
+    unfinished = path.with_suffix(f".{os.getpid()}.partial")
     torch.save(
         {
             **state,
@@ -206,6 +204,6 @@ def _save(path: Path, state: dict, model, optimizer, epoch: int, seconds: float)
             "optimizer": optimizer.state_dict(),
             "rng": torch.get_rng_state(),
         },
-        partial,
+        unfinished,
     )
-    os.replace(partial, path)
+    os.replace(unfinished, path)
