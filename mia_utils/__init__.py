@@ -16,6 +16,7 @@ _HOME = {
     ),
     "config": ("TrainConfig",),
     "engine": ("load_model", "train"),
+    "querying": ("query",),
     "store": ("Store",),
     "outputs": ("Outputs",),
     "errors": ("InputError",),

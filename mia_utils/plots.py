@@ -96,6 +96,94 @@ def distributions(values: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure
     return figure
 
 
+def record_margins(inside: np.ndarray, outside: np.ndarray, target: Mapping[str, float]) -> Figure:
+    """One record's margins under the shadow models that held it and under those that did not.
+
+    Histograms as densities with a tick for each model, over them the Gaussians with the same mean
+    and deviation; vertical lines are the margins under the `target` models, by name. Both groups:
+    float (models >= 2,).
+
+    Raises
+    ------
+    InputError
+        If a group has fewer than two models.
+    """
+    groups = [np.asarray(x, dtype=np.float64).ravel() for x in (inside, outside)]
+    if min(x.size for x in groups) < 2:
+        raise InputError(
+            f"plots.record_margins got {groups[0].size} margins of models that held the record and "
+            f"{groups[1].size} of others; expected at least 2 of each"
+        )
+    figure, ax = plt.subplots(figsize=(6.2, 3.8), layout="constrained")
+    ends = np.concatenate([*groups, list(target.values())])
+    room = 0.25 * (np.ptp(ends) or 1.0)
+    x = np.linspace(ends.min() - room, ends.max() + room, 300)
+    edges = np.histogram_bin_edges(np.concatenate(groups), bins=16)
+    for values, colour, label in (
+        (groups[0], MEMBER, "held it"),
+        (groups[1], NONMEMBER, "did not"),
+    ):
+        ax.hist(values, bins=edges, density=True, alpha=0.3, color=colour)
+        ax.scatter(values, np.zeros(values.size), marker="|", s=120, color=colour, clip_on=False)
+        mean, deviation = values.mean(), max(values.std(ddof=1), 1e-3 * room)
+        density = np.exp(-0.5 * ((x - mean) / deviation) ** 2) / (deviation * np.sqrt(2 * np.pi))
+        ax.plot(x, density, color=colour, label=f"{values.size} shadow models that {label}")
+    for (name, value), style in zip(target.items(), ("-", "--", ":", "-."), strict=False):
+        ax.axvline(value, color="black", linestyle=style, linewidth=1.3, label=name)
+    ax.set(xlabel=r"margin $\phi$", ylabel="density", ylim=(0, None))
+    figure.legend(loc="outside upper center", ncols=2, fontsize=8)
+    return figure
+
+
+def bands(
+    x: Sequence[float],
+    curves: Mapping[str, np.ndarray],
+    *,
+    xlabel: str,
+    ylabel: str,
+    level: tuple[str, float] | None = None,
+    ax: Axes | None = None,
+) -> Figure:
+    """Means over targets as lines, from the lowest to the highest target as bands; x logarithmic.
+
+    Parameters
+    ----------
+    x : float (points,), positive
+    curves : {name: float (points, targets)}
+        A point with NaN is left out.
+    level : (name, value), optional
+        A dashed horizontal line.
+
+    Raises
+    ------
+    InputError
+        If there is no curve, or one has another number of points.
+    """
+    x = np.asarray(x, dtype=np.float64)
+    wrong = [name for name, y in curves.items() if np.ndim(y) != 2 or len(y) != x.size]
+    if not curves or wrong:
+        raise InputError(
+            f"plots.bands got {len(curves)} curves, {wrong} not of shape ({x.size}, targets)"
+        )
+    if ax is None:
+        _, ax = plt.subplots(figsize=(5.2, 3.8), layout="constrained")
+    for name, values in curves.items():
+        values = np.asarray(values, dtype=np.float64)
+        known = np.isfinite(values).all(axis=1)
+        (line,) = ax.plot(x[known], values[known].mean(axis=1), marker="o", ms=3, label=name)
+        if known.any():
+            low, high = values[known].min(axis=1), values[known].max(axis=1)
+            ax.fill_between(x[known], low, high, color=line.get_color(), alpha=0.15, linewidth=0)
+    if level is not None:
+        ax.axhline(level[1], color="0.3", linestyle="--", linewidth=1, label=level[0])
+    ax.set_xscale("log", base=2)
+    ax.set_xticks(x, [f"{value:g}" for value in x])
+    ax.minorticks_off()
+    ax.set(xlabel=xlabel, ylabel=ylabel)
+    ax.legend(fontsize=8)
+    return ax.figure
+
+
 def samples(pool: Pool, index: Sequence[int] | np.ndarray) -> Figure:
     """The images pool.records[index] in a grid, ten a row, each under its class.
 

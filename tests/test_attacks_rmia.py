@@ -15,15 +15,15 @@ from mia_utils.errors import InputError
 from mia_utils.outputs import Outputs
 
 
-def probability(outputs):
+def probability(outputs, temperature=1.0):
     """Softmax probability of the true class, (M, N), the plain way."""
-    z = outputs.logits.astype(float)
+    z = outputs.logits.astype(float) / temperature
     p = np.exp(z) / np.exp(z).sum(axis=-1, keepdims=True)
     return p[:, np.arange(outputs.labels.size), outputs.labels]
 
 
-def slow_marginal(shadow, row, online, a):
-    p, pairs = probability(shadow)[:, row], shadow.evaluated[:, row]
+def slow_marginal(shadow, row, online, a, temperature):
+    p, pairs = probability(shadow, temperature)[:, row], shadow.evaluated[:, row]
     out = p[pairs & ~shadow.members[:, row]].mean()
     held = p[pairs & shadow.members[:, row]]
     if not online:
@@ -31,19 +31,21 @@ def slow_marginal(shadow, row, online, a):
     return (out + held.mean()) / 2 if held.size else out
 
 
-def slow_rmia(shadow, population, target, *, online, a=0.3, gamma=1.0):
+def slow_rmia(shadow, population, target, *, online, a=0.3, gamma=1.0, temperature=1.0):
     """The paper: for every record x, the share of the N x Z matrix's row that is at least gamma."""
     where = {int(record): row for row, record in enumerate(shadow.ids)}
     scores = np.full(target.members.shape, np.nan)
     for m in range(len(target)):
         ratio_z = np.array([
-            probability(population)[m, j] / slow_marginal(shadow, where[record], online, a)
+            probability(population, temperature)[m, j]
+            / slow_marginal(shadow, where[record], online, a, temperature)
             for j, record in enumerate(population.ids.tolist())
             if not population.members[m, j]
         ])
         for i in np.flatnonzero(target.evaluated[m]):
             row = where[int(target.ids[i])]
-            ratio_x = probability(target)[m, i] / slow_marginal(shadow, row, online, a)
+            marginal = slow_marginal(shadow, row, online, a, temperature)
+            ratio_x = probability(target, temperature)[m, i] / marginal
             scores[m, i] = np.mean(ratio_x / ratio_z >= gamma)
     return scores
 
@@ -60,6 +62,7 @@ def scene(seed=0, models=8, records=60, z=25, **options):
 @pytest.mark.parametrize("options", [
     {"online": True}, {"online": True, "gamma": 2.0}, {"online": False},
     {"online": False, "a": 1.0}, {"online": False, "a": 0.0, "gamma": 0.8},
+    {"online": True, "temperature": 2.0}, {"online": False, "temperature": 0.5},
 ])
 def test_equals_the_matrix_of_all_pairs(options):
     shadow, population, target = scene()
@@ -262,6 +265,8 @@ def test_mistaken_inputs_are_named():
         RMIA(a=1.2)
     with pytest.raises(InputError, match="positive"):
         RMIA(gamma=0)
+    with pytest.raises(InputError, match="temperature is 0"):
+        RMIA(temperature=0)
 
 
 def test_all_scores_tie_where_all_answers_do():

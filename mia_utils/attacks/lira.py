@@ -66,9 +66,10 @@ class LiRA(PerRecordAttack):
     `score`, are one Gaussian vector: with its full covariance if "fixed", with independent entries
     if "per_record". The one-sided test takes the mean over the queries.
 
-    Differences from the authors' code: means instead of medians; the fixed deviation is that of
-    the residuals, there that of all margins of all records; variances are divided by the degrees of
-    freedom, answers minus fitted means, which doubles them with two models a record.
+    Differences from the authors' code: means instead of medians; the fixed deviations are those of
+    the residuals of in and of out models, there one number for both, the deviation of all in
+    models' margins over all records; variances are divided by the degrees of freedom, answers minus fitted
+    means, which doubles them with two models a record. Its offline score is the two-sided one.
     """
 
     _several = True

@@ -12,9 +12,10 @@ from ..outputs import Outputs
 from .protocol import IN, OUT, PerRecordAttack, check_disjoint, check_population, rows_in
 
 
-def log_probability(outputs: Outputs, model: int) -> np.ndarray:
-    """Log-probability of the true class under one model, float64 (N,)."""
-    return -signals.loss(outputs.logits[model], outputs.labels)
+def log_probability(outputs: Outputs, model: int, temperature: float = 1.0) -> np.ndarray:
+    """Log-probability of the true class under one model, float64 (N,), of logits / temperature."""
+    logits = np.asarray(outputs.logits[model], dtype=np.float64) / temperature
+    return -signals.loss(logits, outputs.labels)
 
 
 class LogMeans:
@@ -70,6 +71,9 @@ class RMIA(PerRecordAttack):
         Offline only. 0.3 is the authors' setting for CIFAR-10, 1 the one where nothing is known.
     gamma : float > 0
         1 in the authors' current tool, 2 in their CIFAR-10 experiments.
+    temperature : float > 0
+        p(x) is the softmax of logits / temperature: 1 in the authors' current tool, 2 in their
+        CIFAR-10 experiments.
     seed : int
         Of the random choice of shadow models when one is left out to fit the threshold.
 
@@ -77,7 +81,9 @@ class RMIA(PerRecordAttack):
     -----
     Within one target the score rises with p(x | theta) / p(x) alone: z sets the scale, so that
     1 - score estimates a false positive rate, and few z make ties. `BASE` ranks without them.
-    The authors' Taylor softmax, temperature and trimmed means are left out: p is the softmax.
+    Left out are the authors' trimmed means, soft margin and Taylor softmax. The last replaces the
+    exponential by a polynomial, in their experiments (`taylor_n` 4) of degree 3: it is negative for
+    logits below about -1.6 temperatures, and p then changes if a constant is added to all logits.
 
     Raises
     ------
@@ -91,6 +97,7 @@ class RMIA(PerRecordAttack):
         online: bool = True,
         a: float = 0.3,
         gamma: float = 1.0,
+        temperature: float = 1.0,
         seed: int = 0,
         threshold: float | None = None,
     ) -> None:
@@ -99,9 +106,12 @@ class RMIA(PerRecordAttack):
             raise InputError(f"a is {a}; expected a number in [0, 1]")
         if not gamma > 0:
             raise InputError(f"gamma is {gamma}; expected a positive number")
+        if not 0 < temperature < np.inf:
+            raise InputError(f"temperature is {temperature}; expected a positive number")
         self.online = online
         self.a = a
         self.gamma = gamma
+        self.temperature = temperature
         self.seed = seed
 
     def fit(self, shadow: Outputs | None = None, population: Outputs | None = None) -> Self:
@@ -117,7 +127,7 @@ class RMIA(PerRecordAttack):
         return np.stack([self._share(*pair) for pair in zip(self.ratios_, ratios, strict=True)])
 
     def _signal(self, queries: tuple[Outputs, ...], model: int) -> np.ndarray:
-        return log_probability(queries[0], model)
+        return log_probability(queries[0], model, self.temperature)
 
     def _statistics(self, records: int, queries: int) -> LogMeans:
         return LogMeans(records)
@@ -134,7 +144,7 @@ class RMIA(PerRecordAttack):
         self.population_rows_ = rows
         self.ratios_ = []
         for model, known in enumerate(~population.members):
-            log_p = log_probability(population, model)[known]
+            log_p = log_probability(population, model, self.temperature)[known]
             self.ratios_.append(np.sort(self._compare(self.statistics_, log_p, rows[known])))
 
     def _compare(self, fitted: LogMeans, log_p: np.ndarray, rows: np.ndarray) -> np.ndarray:
