@@ -11,6 +11,7 @@ from importlib import import_module
 # its command is called.
 COMMANDS = {
     "run": ("mia_utils.run:add_run", "execute a chapter with other parameters"),
+    "sweep": ("mia_utils.sweep:add_sweep", "execute chapters over a grid of parameters"),
     "publish": ("mia_utils.publish:add_publish", "put executed notebooks into the book"),
     "data": ("mia_utils.data.command:add_data", "list, make and check data sets"),
 }

@@ -65,11 +65,14 @@ def describe(device: str) -> str:
         return torch.cuda.get_device_name()
     try:
         with open("/proc/cpuinfo") as file:
-            names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
+            first = file.read().split("\n\n", 1)[0]
     except OSError:
-        names = []
-    if names:
-        return names[0]
+        first = ""
+    facts = {k.strip(): v.strip() for k, _, v in (x.partition(":") for x in first.splitlines())}
+    # Virtual machines often give a family's name alone; its numbers tell what it can do.
+    numbers = [facts[k] for k in ("cpu family", "model") if k in facts]
+    if "model name" in facts:
+        return facts["model name"] + (f" ({'/'.join(numbers)})" if numbers else "")
     import platform
 
     return platform.processor() or platform.machine()

@@ -15,6 +15,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 
 import nbformat
@@ -32,7 +33,7 @@ KERNEL_ENVIRONMENT = {
     "MPLBACKEND": "module://matplotlib_inline.backend_inline",
 }
 """One thread for each kernel, and figures in the notebook whatever the caller's own settings."""
-TOOLING = frozenset({"__main__", "book", "notebooks", "publish", "run", "sweep"})
+TOOLING = frozenset({"__main__", "book", "notebooks", "publish", "run", "sweep", "verify"})
 """Modules that start notebooks or print them, and can change nothing of what a cell computes."""
 
 
@@ -174,13 +175,27 @@ def package_hash() -> str:
 
 
 def data_fingerprint(values: Mapping) -> str:
-    """Fingerprints of the pools that the parameters `dataset` and `*_dataset` name."""
+    """Fingerprints of the pools that the parameters `dataset` and `*_dataset` name, and of the
+    records if there is a parameter `records` (a folder, "" for the published ones)."""
     names = {v for k, v in values.items() if k == "dataset" or k.endswith("_dataset")}
-    if not names:
-        return ""
+    found = [_fingerprint(name, os.environ.get("MIA_DATA")) for name in sorted(filter(None, names))]
+    if "records" in values:
+        found.append(_records_hash(values["records"]))
+    return _sha256(*found) if found else ""
+
+
+@lru_cache(maxsize=64)
+def _fingerprint(name: str, root: str | None) -> str:
     from .data import load_dataset
 
-    return _sha256(*(load_dataset(name).fingerprint for name in sorted(filter(None, names))))
+    return load_dataset(name, root).fingerprint
+
+
+def _records_hash(folder: str) -> str:
+    from .results import published
+
+    paths = sorted(Path(folder or published()).glob("records/*.jsonl"))
+    return _sha256(*(part for path in paths for part in (path.name, path.read_bytes())))
 
 
 def run_hash(notebook: NotebookNode, values: Mapping) -> str:

@@ -184,6 +184,68 @@ def bands(
     return ax.figure
 
 
+def accuracy_against_gap(points: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
+    """Attack accuracy against the generalization gap, with the baseline's line (1 + g)/2 (the
+    report's figure 6); for each attack (gaps, accuracies), float (runs,) both.
+
+    Raises
+    ------
+    InputError
+        If there is no point.
+    """
+    if not any(np.size(gaps) for gaps, _ in points.values()):
+        raise InputError("plots.accuracy_against_gap got no points; expected {attack: (gap, acc)}")
+    figure, ax = plt.subplots(figsize=(6.4, 4.6), layout="constrained")
+    for (name, (gaps, accuracies)), marker in zip(points.items(), "os^Dvx+*", strict=False):
+        ax.plot(gaps, accuracies, marker, markersize=5, alpha=0.8, label=name)
+    ends = np.array([0.0, max(np.max(gaps) for gaps, _ in points.values() if np.size(gaps))])
+    ax.plot(ends, (1 + ends) / 2, color="0.4", linestyle="--", label="(1 + g)/2")
+    ax.set(xlabel="generalization gap g", ylabel="attack accuracy")
+    ax.legend()
+    return figure
+
+
+def matrix(tables: Mapping[str, object], *, low: float = 0.5, high: float = 1.0) -> Figure:
+    """One panel a table (pandas.DataFrame), three in a row: its numbers in coloured squares, NaN
+    left blank.
+
+    Raises
+    ------
+    InputError
+        If there is no table, or one is empty.
+    """
+    if not tables or any(table.size == 0 for table in tables.values()):
+        raise InputError("plots.matrix got no table, or an empty one; expected {title: DataFrame}")
+    columns = min(3, len(tables))
+    rows = -(-len(tables) // columns)
+    tallest, widest = np.max([table.shape for table in tables.values()], axis=0)
+    figure, axes = plt.subplots(
+        rows,
+        columns,
+        figsize=(columns * (1.5 + 0.6 * widest), rows * (1.3 + 0.36 * tallest)),
+        layout="constrained",
+        squeeze=False,
+    )
+    for ax in axes.flat[len(tables) :]:
+        ax.axis("off")
+    for ax, (title, table) in zip(axes.flat, tables.items(), strict=False):
+        values = table.to_numpy(dtype=np.float64)
+        ax.imshow(values, cmap="Blues", vmin=low, vmax=high, aspect="auto")
+        for (row, column), value in np.ndenumerate(values):
+            if np.isfinite(value):
+                dark = value > low + 0.6 * (high - low)
+                colour = "white" if dark else "black"
+                style = {"ha": "center", "va": "center", "fontsize": 9, "color": colour}
+                ax.text(column, row, f"{value:.3f}", **style)
+        ax.set_xticks(range(table.shape[1]), [str(c) for c in table.columns], rotation=25)
+        ax.set_yticks(range(table.shape[0]), [str(i) for i in table.index])
+        ax.set(xlabel=table.columns.name, ylabel=table.index.name)
+        ax.set_title(title, fontsize=10)
+        ax.spines[:].set_visible(False)
+        ax.tick_params(length=0)
+    return figure
+
+
 def samples(pool: Pool, index: Sequence[int] | np.ndarray) -> Figure:
     """The images pool.records[index] in a grid, ten a row, each under its class.
 

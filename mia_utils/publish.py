@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import tempfile
 from pathlib import Path
 
 from nbformat import NotebookNode, from_dict
@@ -293,10 +294,36 @@ def refresh(root: str | os.PathLike) -> list[Path]:
 def add_publish(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("executed", nargs="*", type=Path, help="notebooks that `mia run` wrote")
     parser.add_argument("--root", type=Path, default=Path(), help="the repository, default: here")
+    parser.add_argument(
+        "--results",
+        action="store_true",
+        help="merge the records and signals in MIA_RESULTS into book/results",
+    )
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--check", action="store_true", help="name copies older than their source")
     what.add_argument("--refresh", action="store_true", help="bring changed prose into all copies")
+    what.add_argument(
+        "--verify", action="store_true", help="repeat the cheap runs on real data, print a log"
+    )
+    parser.add_argument("--data", type=Path, metavar="DIR", help="data sets, else MIA_DATA")
+    parser.add_argument(
+        "--longest", type=float, metavar="SECONDS", help="with --verify: what is cheap (900)"
+    )
     parser.set_defaults(call=_publish)
+
+
+def _verify(arguments: argparse.Namespace, folder: Path) -> int:
+    from . import book, results, verify
+
+    root = arguments.data and arguments.data.expanduser().resolve()
+    longest = verify.CHEAP if arguments.longest is None else arguments.longest
+    frame = results.read(folder)
+    checks = []
+    with notebooks.environment(MIA_DATA=root), tempfile.TemporaryDirectory() as store:
+        for name in verify.choose(frame, set(book.SETS), longest=longest):
+            checks += verify.verify(frame, name, store=store)
+    print(verify.report(checks))
+    return 1 if any(check.failed for check in checks) else 0
 
 
 def _publish(arguments: argparse.Namespace) -> int:
@@ -311,6 +338,15 @@ def _publish(arguments: argparse.Namespace) -> int:
             print(f"{path}: its chapter's code has changed since it was executed")
         print(f"publish: {len(old)} of {len(copies(root))} copies are older than their source")
         return 1 if old else 0
+    if arguments.verify:
+        return _verify(arguments, root / "book/results")
+    if arguments.results:
+        from . import results
+
+        changed = results.merge(results.results_root(), root / "book/results")
+        for path in changed:
+            print(f"{'merged' if path.exists() else 'replaced'}: {path}")
+        print(f"publish: {len(changed)} files of results changed")
     for path in refresh(root) if arguments.refresh else ():
         print(f"prose refreshed: {path}")
     for executed in arguments.executed:

@@ -27,7 +27,8 @@ DIGITS = {"dataset": "digits", "epochs": 2}
 def pytest_configure(config):
     """No test reads or writes the user's trained models and runs."""
     folder = Path(tempfile.mkdtemp(prefix="mia-tests-"))
-    os.environ["MIA_STORE"], os.environ["MIA_RUNS"] = str(folder / "store"), str(folder / "runs")
+    for place in ("store", "runs", "results"):
+        os.environ[f"MIA_{place.upper()}"] = str(folder / place)
     config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
 
 

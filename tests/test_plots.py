@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from mia_utils import plots
@@ -73,3 +74,22 @@ def test_bands_reach_from_the_lowest_to_the_highest_target():
     assert [t.get_text() for t in ax.get_xticklabels()] == ["2", "4", "8"]
     with pytest.raises(InputError, match="not of shape"):
         plots.bands([2, 4], {"a": values}, xlabel="M", ylabel="AUC")
+
+
+def test_accuracy_against_gap_has_the_baselines_line():
+    points = {"loss": ([0.1, 0.4], [0.6, 0.8]), "entropy": ([], [])}
+    (ax,) = plots.accuracy_against_gap(points).axes
+    assert [line.get_label() for line in ax.lines] == ["loss", "entropy", "(1 + g)/2"]
+    np.testing.assert_allclose(ax.lines[-1].get_xydata(), [[0, 0.5], [0.4, 0.7]])
+    with pytest.raises(InputError, match="no points"):
+        plots.accuracy_against_gap({"loss": ([], [])})
+
+
+def test_matrix_writes_its_numbers_and_leaves_gaps():
+    table = pd.DataFrame([[0.5, np.nan], [0.75, 1.0]], index=["a", "b"], columns=["c", "d"])
+    (ax,) = plots.matrix({"loss": table}).axes
+    assert [t.get_text() for t in ax.texts] == ["0.500", "0.750", "1.000"]
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["a", "b"]
+    np.testing.assert_array_equal(np.asarray(ax.images[0].get_array())[1], [0.75, 1.0])
+    with pytest.raises(InputError, match="expected {title: DataFrame}"):
+        plots.matrix({"loss": table[:0]})

@@ -1,10 +1,14 @@
 """Executed notebooks made fit for the book."""
 
+import shutil
+
 import nbformat
 import pytest
+from conftest import ROOT
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from mia_utils import notebooks, publish
+from mia_utils import __main__ as cli
+from mia_utils import notebooks, publish, results
 from mia_utils.errors import InputError
 
 PROSE = """(gap)=
@@ -69,7 +73,7 @@ def executed(given=None, outputs=None, **changes):
 
 
 def repository(tmp_path, notebook):
-    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "notebooks").mkdir(parents=True)
     nbformat.write(notebook, tmp_path / "notebooks/01_a.ipynb")
     return tmp_path
 
@@ -188,3 +192,58 @@ def test_old_copies_are_found_and_prose_is_refreshed(tmp_path):
 def test_the_data_set_is_the_given_one_or_the_default():
     assert publish.dataset_of(executed({"dataset": "mnist"})) == "mnist"
     assert publish.dataset_of(executed()) == "cifar10-mini"
+
+
+# ---- results ----
+
+
+def published_run(dataset):
+    """A published record file of that data set, with its signals' file."""
+    frame = results.read(ROOT / "book/results")
+    frame = frame[(frame["dataset"] == dataset) & (frame["shadow_dataset"] == dataset)]
+    frame = frame[frame["architecture"] == frame["shadow_architecture"]].sort_values("seconds")
+    name = frame["run"].iloc[0]
+    return [ROOT / f"book/results/{f}" for f in (f"records/{name}.jsonl", f"signals/{name}.npz")]
+
+
+def copy_run(dataset, root):
+    for path in published_run(dataset):
+        to = root / path.parent.name / path.name
+        to.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, to)
+    return to.stem
+
+
+def test_results_are_merged_checked_and_the_second_time_unchanged(tmp_path, monkeypatch, capsys):
+    root = repository(tmp_path / "repo", source())
+    (root / "book").mkdir()
+    monkeypatch.setenv("MIA_RESULTS", str(tmp_path / "results"))
+    name = copy_run("digits", tmp_path / "results")
+    argv = ["publish", "--results", "--root", str(root)]
+    assert cli.main(argv) == 0
+    assert "publish: 2 files of results changed" in capsys.readouterr().out
+    files = f"records/{name}.jsonl", f"signals/{name}.npz"
+    copies = [root / "book/results" / file for file in files]
+    before = [path.read_bytes() for path in copies]
+    assert cli.main(argv) == 0
+    assert "publish: 0 files of results changed" in capsys.readouterr().out
+    assert [path.read_bytes() for path in copies] == before
+    broken = tmp_path / f"results/records/{name}.jsonl"
+    broken.write_text(broken.read_text().replace('"seed": ', '"seed": 0.5, "sede": '))
+    assert cli.main(argv) == 2
+    assert "line 1 lacks [] and has unknown ['sede']" in capsys.readouterr().err
+    assert copies[0].read_bytes() == before[0]
+
+
+def test_verify_repeats_what_is_cheap_and_fails_on_a_difference(tmp_path, monkeypatch, capsys):
+    from mia_utils import book
+
+    root = repository(tmp_path / "repo", source())
+    monkeypatch.setattr(book, "SETS", {"digits": "Digits"})
+    name = copy_run("digits", root / "book/results")
+    argv = ["publish", "--verify", "--root", str(root)]
+    assert cli.main([*argv, "--longest", "0"]) == 2
+    assert "no published run on ['digits'] of at most 0 s" in capsys.readouterr().err
+    assert cli.main(argv) == 0
+    said = capsys.readouterr().out
+    assert f"{name} loss seed" in said and "differs" not in said

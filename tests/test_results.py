@@ -1,0 +1,362 @@
+"""Records, signals, the report's table beside ours, and records repeated from their recipes."""
+
+from __future__ import annotations
+
+import json
+import sys
+import types
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import ROOT
+
+from mia_utils import report_table, results, verify
+from mia_utils.errors import InputError
+from mia_utils.evaluation import auc, prediction_interval
+from mia_utils.experiment import CarelessEntropyAttack, Experiment, attacks_for, run
+from mia_utils.outputs import Outputs
+from mia_utils.store import Store
+
+PUBLISHED = ROOT / "book/results"
+EMBEDDED = {"digits", "cifar10-mini"}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    store = tmp_path_factory.mktemp("store")
+    return run(Experiment(dataset="digits", epochs=2), store=store, progress=False)
+
+
+def changed(record, **values):
+    return {**record, **values}
+
+
+# ---- one record ----
+
+
+def test_a_record_has_all_columns_and_obeys_theorem_2_1(finished):
+    for record in finished.records:
+        results.check(record)
+        assert list(record) == list(results.SCHEMA)
+    frame = finished.frame()
+    base = frame.loc["correctness"]
+    assert base.balanced_accuracy == pytest.approx((1 + base.gap) / 2, abs=1e-12)
+    assert set(frame.model) == set(finished.target.names)
+    assert len(set(frame.run)) == 1 and frame.run.iloc[0].startswith("r")
+    assert all(column.meaning for column in results.SCHEMA.values())
+
+
+@pytest.mark.parametrize(
+    "values, message",
+    [
+        ({"auc": 1.5}, "auc = 1.5; expected a share"),
+        ({"auc": None}, "auc = None; expected float"),
+        ({"auc": float("nan")}, "auc = nan"),
+        ({"seed": 1.0}, "seed = 1.0; expected int"),
+        ({"seed": True}, "seed = True"),
+        ({"dataset": 3}, "dataset = 3; expected str"),
+        ({"seconds": float("inf")}, "seconds = inf; expected a finite number"),
+        ({"extra": 1}, r"unknown \['extra'\]"),
+    ],
+)
+def test_what_breaks_the_schema_is_named(finished, values, message):
+    with pytest.raises(InputError, match=message):
+        results.check(changed(finished.records[0], **values))
+    results.check(changed(finished.records[0], tpr_at_fpr01pct=None))
+    short = dict(finished.records[0])
+    del short["auc"]
+    with pytest.raises(InputError, match=r"lacks \['auc'\]"):
+        results.check(short, "record 7")
+
+
+def test_the_name_of_a_run_follows_from_what_decides_it(finished):
+    same = Experiment(dataset="digits", epochs=2, shadow_architecture="cnn")
+    assert Experiment.of(finished.records[0]) == finished.experiment == same
+    assert results.run_name({"a": 1, "b": 2}) == results.run_name({"b": 2, "a": 1})
+    assert results.run_name({"a": 1}) != results.run_name({"a": 2})
+
+
+def test_shadow_model_of_another_kind_is_a_transfer():
+    assert not Experiment(dataset="digits").transfer
+    crossed = Experiment(dataset="digits", shadow_dataset="cifar10-mini")
+    assert crossed.transfer and "loss_normalized" in attacks_for(crossed)
+    assert "learned" not in attacks_for(crossed, same_classes=False)
+    with pytest.raises(InputError, match=r"settings \['rate'\]"):
+        run(Experiment(dataset="digits", settings={"rate": 1}), progress=False)
+
+
+def test_careless_entropy_never_calls_a_saturated_record_a_member():
+    logits = np.array([[[200.0, 0, 0], [1.0, 0, 0]]], np.float32)
+    outputs = Outputs(logits, np.array([0, 0]), np.array([[True, False]]))
+    scores = CarelessEntropyAttack().score(outputs)[0]
+    assert scores[0] == -np.inf and np.isfinite(scores[1])
+
+
+def test_a_defense_trains_and_masks_both_sides(monkeypatch, tmp_path):
+    presets = types.ModuleType("mia_utils.defenses.presets")
+    zeros = {"flat": lambda outputs: outputs.replace(logits=np.zeros_like(outputs.logits))}
+    presets.preset = lambda name: types.SimpleNamespace(
+        changes={"lr": 0.01}, mask=zeros.get(name)
+    )
+    monkeypatch.setitem(sys.modules, "mia_utils.defenses", types.ModuleType("mia_utils.defenses"))
+    monkeypatch.setitem(sys.modules, "mia_utils.defenses.presets", presets)
+    store = Store(tmp_path)
+    flat = run(Experiment(dataset="digits", defense="flat", epochs=1), store=store, progress=False)
+    frame = flat.frame()
+    assert set(frame.defense) == set(frame.shadow_defense) == {"flat"}
+    assert frame.loc["loss"].auc == frame.loc["loss"].shadow_auc == 0.5
+    half = Experiment(dataset="digits", defense="flat", shadow_defense="slow", epochs=1)
+    assert half.transfer and run(half, store=store, progress=False).shadows.logits.any()
+    assert {store.record(name)["config"]["lr"] for name in store.names()} == {0.01}
+    assert len(store.names()) == 2
+
+
+# ---- files ----
+
+
+def test_written_twice_is_the_same_bytes_and_read_by_pandas(finished, tmp_path):
+    path = finished.save(tmp_path)
+    said = tmp_path / f"signals/{finished.run}.npz"
+    before = path.read_bytes(), said.read_bytes()
+    assert finished.save(tmp_path) == path
+    assert (path.read_bytes(), said.read_bytes()) == before
+    assert results.read_run(path) == finished.records
+    frame = pd.read_json(path, lines=True)
+    assert list(frame.columns) == list(results.SCHEMA)
+    np.testing.assert_allclose(frame["auc"], [r["auc"] for r in finished.records])
+    assert [p.name for p in tmp_path.rglob("*.partial*")] == []
+
+
+def test_signals_give_the_records_figures(finished, tmp_path):
+    finished.save(tmp_path)
+    said = results.load_signals(finished.run, tmp_path)
+    members = said["members"][0]
+    assert members.size == said["evaluated"].sum() == 898 and said["names"] == finished.target.names
+    own = {"loss": -said["loss"], "confidence": said["log_confidence"], "entropy": -said["entropy"]}
+    frame = finished.frame()
+    for name, scores in own.items():
+        assert scores.dtype == np.float32
+        assert auc(scores[0], members) == pytest.approx(frame.loc[name].auc, abs=1e-4)
+    with pytest.raises(InputError, match="no signals"):
+        results.load_signals("r0", tmp_path)
+
+
+def test_damaged_files_are_named_with_their_line(finished, tmp_path):
+    path = finished.save(tmp_path)
+    good = path.read_text()
+    path.write_text(good + "{")
+    with pytest.raises(InputError, match=f"line {len(finished.records) + 1} is no JSON"):
+        results.read(tmp_path)
+    path.write_text(good)
+    path.rename(path.with_name("r1.jsonl"))
+    with pytest.raises(InputError, match="belongs to run"):
+        results.read(tmp_path)
+    with pytest.raises(InputError, match="2 runs"):
+        results.save([changed(r, run=f"r{i}") for i, r in enumerate(finished.records[:2])])
+
+
+def test_too_many_bytes_of_signals_are_refused(finished, tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "RUN_BYTES", 100)
+    with pytest.raises(InputError, match="at most 100 a run"):
+        finished.save(tmp_path)
+    assert list(tmp_path.rglob("*.npz")) == list(tmp_path.rglob("*.jsonl")) == []
+
+
+def test_merging_is_idempotent_and_replaces_older_runs(finished, tmp_path, monkeypatch):
+    new, book = tmp_path / "new", tmp_path / "book"
+    older = [changed(r, run="r0", recipe=0) for r in finished.records]
+    results.save(older, finished.target, root=book)
+    path = finished.save(new)
+    changes = results.merge(new, book)
+    assert sorted(p.name for p in changes if not p.exists()) == ["r0.jsonl", "r0.npz"]
+    assert results.merge(new, book) == []
+    assert (book / "records" / path.name).read_bytes() == path.read_bytes()
+    assert len(results.read(book)) == len(finished.records)
+    monkeypatch.setattr(results, "ALL_BYTES", 100)
+    finished.save(tmp_path / "third")
+    with pytest.raises(InputError, match="at most 100 are published"):
+        results.merge(new, tmp_path / "third")
+
+
+def test_two_runs_of_the_same_attacks_are_refused(finished, tmp_path):
+    finished.save(tmp_path)
+    results.save([changed(r, run="r0") for r in finished.records], root=tmp_path)
+    with pytest.raises(InputError, match="measure the same attacks"):
+        results.read(tmp_path)
+
+
+def test_published_says_where_it_looked(tmp_path, monkeypatch):
+    assert results.published() == PUBLISHED
+    monkeypatch.setenv("MIA_RESULTS_PUBLISHED", str(tmp_path))
+    with pytest.raises(InputError, match="no published records in"):
+        results.published()
+
+
+# ---- the report's table ----
+
+
+def grid(record, aucs, **values):
+    """Records of the loss attack on MNIST's cnn, one a seed."""
+    base = changed(
+        record, attack="loss", dataset="mnist", shadow_dataset="mnist", epochs=50, **values
+    )
+    rows = [changed(base, seed=seed, auc=a, auc_low=a, auc_high=a) for seed, a in enumerate(aucs)]
+    return pd.DataFrame(rows, columns=list(base))
+
+
+def cell(frame, dataset="mnist", attack="loss"):
+    return next(c for c in report_table.compare(frame)
+                if (c.dataset, c.architecture, c.attack) == (dataset, "cnn", attack))
+
+
+def test_every_cell_of_the_report_is_there_and_missing_ones_say_so(finished):
+    cells = report_table.compare(grid(finished.records[0], []))
+    assert len(cells) == 39 and {c.verdict for c in cells} == {"not run"}
+    assert cells[0].report == 0.7422 and cells[-1].report == 0.9974
+
+
+def test_three_seeds_are_judged_by_the_prediction_interval(finished):
+    aucs = [0.513, 0.515, 0.516]
+    found = cell(grid(finished.records[0], aucs))
+    assert (found.next_low, found.next_high) == prediction_interval(aucs)[1:]
+    assert found.verdict == "agrees" and found.ours == pytest.approx(np.mean(aucs))
+    assert cell(grid(finished.records[0], [0.6, 0.601, 0.602])).verdict == "differs"
+
+
+def test_fewer_seeds_are_judged_by_the_difference_alone(finished):
+    found = cell(grid(finished.records[0], [0.52, 0.53]))
+    assert found.verdict == "close" and found.next_low is None and found.seeds == 2
+    assert cell(grid(finished.records[0], [0.6])).verdict == "far"
+
+
+def test_precisions_are_never_averaged(finished):
+    record = finished.records[0]
+    both = pd.concat([grid(record, [0.51]), grid(record, [0.6], precision="bf16")])
+    assert cell(both).ours == 0.51
+    more = pd.concat([both, grid(record, [0.7, 0.7], precision="bf16").assign(seed=[1, 2])])
+    assert cell(more).precision == "bf16" and cell(more).seeds == 3
+
+
+def test_other_settings_are_no_row_of_the_report(finished):
+    record = finished.records[0]
+    for values in ({"settings": '{"lr_drop": 40}'}, {"defense": "top1", "shadow_defense": "top1"},
+                   {"shadow_architecture": "mlp"}):
+        assert cell(grid(record, [0.51], **values)).verdict == "not run"
+
+
+def test_causes_are_tried_on_cells_that_are_off(finished):
+    record = changed(finished.records[0], shadow_auc=0.61)
+    frame = pd.concat([
+        grid(record, [0.6]),
+        grid(record, [0.52], settings='{"lr_drop": 40}'),
+        grid(record, [0.56], architecture="mia_utils.softmax_twice:cnn",
+             shadow_architecture="mia_utils.softmax_twice:cnn"),
+    ])
+    verdicts = {c.cause: c.verdict for c in report_table.causes(frame, report_table.compare(frame))}
+    assert verdicts == {
+        "softmax twice": "brings it nearer",
+        "judged on the shadow model": "does not explain it",
+        "rate drop after 40 epochs": "explains it",
+    }
+    assert report_table.causes(frame, report_table.compare(grid(record, [0.51]))) == []
+
+
+def test_transfer_tables_have_targets_in_rows(finished):
+    record = changed(finished.records[0], attack="loss", balanced_accuracy=0.6)
+    off = changed(record, shadow_dataset="mnist", balanced_accuracy=0.7)
+    scaled = changed(off, attack="loss_normalized", balanced_accuracy=0.8)
+    frame = pd.DataFrame([record, off, scaled])
+    assert report_table.transfer(frame, "dataset", "loss").loc["digits"].to_dict() == {
+        "digits": 0.6, "mnist": 0.7}
+    normal = report_table.transfer(frame, "dataset", "loss_normalized")
+    assert normal.loc["digits", "mnist"] == 0.8 and normal.loc["digits", "digits"] == 0.6
+    with pytest.raises(InputError, match="axis='seed'"):
+        report_table.transfer(frame, "seed", "loss")
+
+
+def test_costs_follow_the_recorded_speed(finished):
+    frame = grid(finished.records[0], [0.5], seconds=100.0, device="cpu", precision="fp32")
+    (own, resnet) = report_table.costs(frame, [("mnist", "cnn"), ("cifar10", "resnet")])
+    assert own.core_hours == pytest.approx(100 / 3600)
+    assert resnet.core_hours / own.core_hours > 100
+    assert report_table.costs(frame[:0], [("a1k", "cnn")])[0].core_hours is None
+
+
+# ---- what is published ----
+
+
+def test_published_records_keep_the_schema_and_the_size():
+    frame = results.read(PUBLISHED)
+    assert EMBEDDED <= set(frame["dataset"])
+    sizes = [path.stat().st_size for path in PUBLISHED.glob("signals/*.npz")]
+    assert max(sizes) <= results.RUN_BYTES and sum(sizes) <= results.ALL_BYTES
+    for name in frame["run"].unique():
+        record = frame[frame["run"] == name].iloc[0].to_dict()
+        has_signals = (PUBLISHED / f"signals/{name}.npz").exists()
+        assert has_signals != Experiment.of(record).transfer, name
+    assert {p.stem for p in PUBLISHED.glob("signals/*.npz")} <= set(frame["run"])
+
+
+@pytest.mark.parametrize("number", range(2))
+def test_published_records_come_out_again(number):
+    frame = results.read(PUBLISHED)
+    name = verify.choose(frame, EMBEDDED, count=2, longest=10, seed=0)[number]
+    checks = verify.verify(frame, name)
+    assert len(checks) == (frame["run"] == name).sum()
+    assert not any(check.failed for check in checks), verify.report(checks)
+
+
+def test_verify_tells_same_within_and_differs(finished):
+    record = finished.records[2]
+    aucs = record["auc"] + np.array([-0.01, 0, 0.01])
+    frame = pd.DataFrame([changed(record, seed=s, auc=a) for s, a in enumerate(aucs)])
+
+    def verdict(old, new):
+        return verify._compare(frame, old, new).verdict
+
+    elsewhere = changed(record, processor="another", auc=record["auc"] + 0.005)
+    assert verdict(record, changed(record, seconds=7.0)) == "same"
+    assert verdict(record, changed(record, auc=record["auc"] + 1e-9)) == "differs"
+    assert verdict(record, elsewhere) == "within"
+    assert verdict(record, changed(elsewhere, auc=0.99)) == "differs"
+    assert verdict(record, None) == "differs"
+    lonely = changed(record, epochs=7)
+    assert verdict(lonely, changed(elsewhere, epochs=7)) == "few seeds"
+    assert "1 differs" in verify.report([verify._compare(frame, record, None)])
+    with pytest.raises(InputError, match="no published run on"):
+        verify.choose(frame, {"mnist"})
+
+
+def test_json_settings_are_text(finished):
+    assert json.loads(finished.records[0]["settings"]) == {}
+
+
+def test_groups_for_the_figures_hold_like_records_only(finished):
+    record = changed(finished.records[0], attack="loss")
+    off = changed(record, shadow_dataset="mnist")
+    longer = changed(record, epochs=9)
+    masked = changed(record, defense="top1", shadow_defense="top1", balanced_accuracy=0.1)
+    frame = pd.DataFrame([record, off, longer, masked])
+    ((shared, rows),) = report_table.crossed(frame, "dataset")
+    assert shared == {"architecture": "cnn", "epochs": 2} and 9 not in set(rows["epochs"])
+    assert list(report_table.crossed(frame, "architecture")) == []
+    ((dataset, architecture, rows),) = report_table.defended(frame)
+    assert (dataset, architecture) == ("digits", "cnn")
+    assert list(rows["defense"]) == ["none", "top1"]
+    assert list(report_table.defended(frame[:3])) == []
+
+
+def test_tables_for_the_reader_show_every_cell(finished):
+    frame = grid(changed(finished.records[0], shadow_auc=0.51), [0.6])
+    cells = report_table.compare(frame)
+    table = report_table.beside(cells)
+    assert len(table) == 39 and set(table["verdict"]) == {"far", "not run"}
+    assert table.loc[table["verdict"] == "far", "difference"].tolist() == ["+0.0853"]
+    found = report_table.causes(frame, cells)
+    assert report_table.cause_table(found)["verdict"].tolist() == [
+        "not run", "explains it", "not run"]
+    assert report_table.explained(cells, found) == [
+        "MNIST cnn loss: judged on the shadow model would explain it"]
+    costs = report_table.cost_table(report_table.costs(frame, [("mnist", "cnn")]))
+    assert costs.iloc[0, :2].tolist() == ["MNIST", "cnn"]
