@@ -13,6 +13,8 @@ COMMANDS = {
     "run": ("mia_utils.run:add_run", "execute a chapter with other parameters"),
     "sweep": ("mia_utils.sweep:add_sweep", "execute chapters over a grid of parameters"),
     "publish": ("mia_utils.publish:add_publish", "put executed notebooks into the book"),
+    "plan": ("mia_utils.plan:add_plan", "what trainings will cost in time, memory and disk"),
+    "store": ("mia_utils.store_command:add_store", "list, verify and prune trained models"),
     "data": ("mia_utils.data.command:add_data", "list, make and check data sets"),
 }
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import sys
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
+from .backend import importable, resolve_backend, run_tasks
 from .config import TrainConfig
 from .data import Masks, Pool, open_pool
 from .errors import InputError
@@ -67,6 +69,8 @@ def train(
     device: str = "auto",
     store: str | os.PathLike | Store | None = None,
     jobs: int | None = None,
+    backend: str | None = None,
+    scheduler: str | None = None,
     progress: bool = True,
 ) -> Outputs:
     """Train the models of `masks` that the store lacks and return what all of them answer.
@@ -87,6 +91,10 @@ def train(
     precision, device : "fp32", "bf16" or "auto"; "cpu", "cuda" or "auto"
     store : path or Store, default $MIA_STORE or ~/.cache/mia/store
     jobs : int, default the number of free processors (1 on a GPU)
+    backend : "loky" or "dask", default $MIA_BACKEND or "loky"
+        Processes of this machine, or the workers of a cluster that see the same store and pools.
+    scheduler : str, default $MIA_SCHEDULER
+        Address of the Dask scheduler.
 
     Returns
     -------
@@ -96,10 +104,11 @@ def train(
     Raises
     ------
     InputError
-        If masks and pool disagree, a model has no member, or a setting is unknown.
+        If masks and pool disagree, a model has no member, a setting is unknown, or the cluster
+        cannot be reached.
     """
     from .device import alone, resolve_device, resolve_precision
-    from .models import architecture_id, build
+    from .models import build
     from .training import holdout
 
     members = np.asarray(masks.members)
@@ -110,27 +119,17 @@ def train(
         )
     if not members.any(axis=1).all():
         raise InputError(f"model {int(np.argmin(members.any(axis=1)))} of the masks has no member")
+    place = resolve_backend(backend, scheduler)
     device = resolve_device(device)
     precision = resolve_precision(precision, device)
     with alone(0):  # a size or name that cannot work fails here, before any work
         build(architecture, pool.shape, len(pool.classes), dropout=config.dropout)
     store = store if isinstance(store, Store) else Store(store)
-    specs = [
-        ModelSpec(
-            fingerprint=pool.fingerprint,
-            members=np.packbits(row).tobytes(),
-            count=len(pool),
-            architecture=architecture,
-            architecture_id=architecture_id(architecture),
-            config=config,
-            seed=_own_seed(seed, row),
-            precision=precision,
-            device=device,
-        )
-        for row in members
-    ]
+    specs = specifications(
+        pool, members, architecture, config, seed=seed, precision=precision, device=device
+    )
     missing = list({spec.name: spec for spec in specs if spec.name not in store}.values())
-    _train_missing(missing, pool, store, jobs, progress)
+    _train_missing(missing, pool, store, jobs, place, progress)
     evaluated = np.array(masks.evaluated)
     if config.early_stopping:
         for row, spec in zip(evaluated, specs, strict=True):
@@ -146,33 +145,61 @@ def train(
     )
 
 
+def specifications(
+    pool: Pool,
+    members: np.ndarray,
+    architecture: str,
+    config: TrainConfig,
+    *,
+    seed: int,
+    precision: str,
+    device: str,
+) -> list[ModelSpec]:
+    """One for each row of `members`, bool (M, N); precision and device are resolved names."""
+    from .models import architecture_id
+
+    return [
+        ModelSpec(
+            fingerprint=pool.fingerprint,
+            members=np.packbits(row).tobytes(),
+            count=len(pool),
+            architecture=architecture,
+            architecture_id=architecture_id(architecture),
+            config=config,
+            seed=_own_seed(seed, row),
+            precision=precision,
+            device=device,
+        )
+        for row in members
+    ]
+
+
 def _own_seed(seed: int, members: np.ndarray) -> int:
     """A model's seed: different for every mask, so that no two models share an initialisation."""
     text = f"{seed} ".encode() + np.packbits(members).tobytes()
     return int.from_bytes(hashlib.sha256(text).digest()[:4], "big")
 
 
-def _train_missing(missing, pool: Pool, store: Store, jobs: int | None, progress: bool) -> None:
-    from joblib import Parallel, delayed
+def _train_missing(missing, pool: Pool, store: Store, jobs, place, progress: bool) -> None:
     from tqdm import tqdm
 
     if not missing:
         return
+    backend, scheduler = place
     if jobs is None:
         jobs = 1 if missing[0].device == "cuda" else len(os.sched_getaffinity(0))
     jobs = min(jobs, len(missing))
     bar = tqdm(total=len(missing), desc="training", unit="model", disable=not progress)
     with bar:
-        if jobs == 1:
+        if backend == "loky" and jobs == 1:
             for spec in missing:
                 _fit_into_store(spec, pool, store.root)
                 bar.update()
             return
-        path = pool.path or _spill(pool, store)
-        parallel = Parallel(
-            n_jobs=jobs, backend="loky", batch_size=1, return_as="generator_unordered"
-        )
-        for _ in parallel(delayed(_task)(spec, path, store.root) for spec in missing):
+        path = str(Path(pool.path or _spill(pool, store)).resolve())
+        folders = [folder or os.getcwd() for folder in sys.path]
+        tasks = [(spec, path, store.root.resolve(), folders) for spec in missing]
+        for _ in run_tasks(_task, tasks, jobs=jobs, backend=backend, scheduler=scheduler):
             bar.update()
 
 
@@ -195,11 +222,20 @@ def _opened(path: str) -> Pool:
     return open_pool(path)
 
 
-def _task(spec: ModelSpec, path: str, root: Path) -> None:
+def _task(spec: ModelSpec, path: str, root: Path, folders: list[str]) -> None:
+    """What a worker is sent: a specification, and where the pool, the store and own code lie."""
+    from .models import architecture_id
+
     pool = _opened(path)
     if pool.fingerprint != spec.fingerprint:
         raise InputError(f"the pool at {path} has changed since this run began; start it again")
-    _fit_into_store(spec, pool, root)
+    with importable(folders):
+        if architecture_id(spec.architecture) != spec.architecture_id:
+            raise InputError(
+                f"architecture {spec.architecture!r} has another source in a worker than where "
+                "the run began; give both the same files"
+            )
+        _fit_into_store(spec, pool, root)
 
 
 def _fit_into_store(spec: ModelSpec, pool: Pool, root: Path) -> None:

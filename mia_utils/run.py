@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from . import notebooks
+from .backend import BACKENDS, resolve_backend
 
 
 def runs_root() -> Path:
@@ -47,6 +48,32 @@ def run_notebook(
     return notebooks.execute(source, path, given, run=run, progress=progress), True
 
 
+def add_places(parser: argparse.ArgumentParser) -> None:
+    """The options that say where data and models lie, and who trains."""
+    parser.add_argument("--data", type=Path, metavar="DIR", help="data sets, else MIA_DATA")
+    parser.add_argument("--store", type=Path, metavar="DIR", help="trained models, else MIA_STORE")
+    parser.add_argument("--backend", choices=BACKENDS, help="who trains, else MIA_BACKEND or loky")
+    parser.add_argument("--scheduler", metavar="ADDRESS", help="of Dask, else MIA_SCHEDULER")
+
+
+def places(arguments: argparse.Namespace) -> dict[str, str | None]:
+    """Those options as environment variables for kernels; None where one was not given.
+
+    Raises
+    ------
+    InputError
+        If backend and scheduler do not go together.
+    """
+    if arguments.backend or arguments.scheduler:
+        resolve_backend(arguments.backend, arguments.scheduler)
+    roots = {"MIA_DATA": arguments.data, "MIA_STORE": arguments.store}
+    return {
+        **{name: path and str(path.expanduser().resolve()) for name, path in roots.items()},
+        "MIA_BACKEND": arguments.backend,
+        "MIA_SCHEDULER": arguments.scheduler,
+    }
+
+
 def add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("notebook", help="an .ipynb with a cell tagged 'parameters'")
     parser.add_argument(
@@ -58,8 +85,7 @@ def add_run(parser: argparse.ArgumentParser) -> None:
         metavar=("NAME", "VALUE"),
         help="a parameter of that cell, any number of times",
     )
-    parser.add_argument("--data", type=Path, metavar="DIR", help="data sets, else MIA_DATA")
-    parser.add_argument("--store", type=Path, metavar="DIR", help="trained models, else MIA_STORE")
+    add_places(parser)
     parser.add_argument("--out", type=Path, metavar="PATH", help="else MIA_RUNS/HASH/NAME.ipynb")
     parser.set_defaults(call=_run)
 
@@ -69,9 +95,7 @@ def _run(arguments: argparse.Namespace) -> int:
     given = {
         name: notebooks.parse_parameter(name, text, known) for name, text in arguments.parameter
     }
-    roots = {"MIA_DATA": arguments.data, "MIA_STORE": arguments.store}
-    roots = {name: path and path.expanduser().resolve() for name, path in roots.items()}
-    with notebooks.environment(**roots):
+    with notebooks.environment(**places(arguments)):
         path, executed = run_notebook(arguments.notebook, given, out=arguments.out)
     print(f"{'done' if executed else 'nothing changed since'}: {path}")
     return 0

@@ -62,7 +62,7 @@ class Store:
         """Store a model atomically; storing it a second time changes nothing."""
         final = self.folder(name)
         partial = final.with_name(f".{name}.{socket.gethostname()}.{os.getpid()}")
-        with one_line_disk_errors(final):
+        with one_line_disk_errors(final, "--store, MIA_STORE"):
             partial.mkdir(parents=True, exist_ok=True)
             try:
                 np.save(partial / "logits.npy", logits)

@@ -25,9 +25,8 @@ from typing import IO
 
 from . import notebooks
 from .errors import InputError, NotebookError
-from .run import runs_root
+from .run import add_places, places, runs_root
 
-BACKENDS = ("loky", "dask")
 WAITING, RUNNING, DONE, FAILED = "waiting", "running", "done", "failed"
 
 
@@ -346,10 +345,7 @@ def add_sweep(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--jobs", type=int, default=1, help="cells at a time, default 1")
     parser.add_argument("--dry-run", action="store_true", help="list the cells, start nothing")
     parser.add_argument("--root", type=Path, default=Path(), help="the repository, default: here")
-    parser.add_argument("--data", type=Path, metavar="DIR", help="data sets, else MIA_DATA")
-    parser.add_argument("--store", type=Path, metavar="DIR", help="trained models, else MIA_STORE")
-    parser.add_argument("--backend", choices=BACKENDS, help="who trains the models, else loky here")
-    parser.add_argument("--scheduler", metavar="ADDRESS", help="of the Dask cluster")
+    add_places(parser)
     parser.set_defaults(call=_sweep)
 
 
@@ -374,12 +370,7 @@ def _blocks(arguments: argparse.Namespace) -> list[dict]:
 def _sweep(arguments: argparse.Namespace) -> int:
     if arguments.jobs < 1:
         raise InputError(f"--jobs {arguments.jobs}; expected at least 1")
-    if arguments.scheduler and arguments.backend != "dask":
-        raise InputError("--scheduler goes with --backend dask")
-    roots = {"MIA_DATA": arguments.data, "MIA_STORE": arguments.store}
-    roots = {name: path and path.expanduser().resolve() for name, path in roots.items()}
-    cluster = {"MIA_BACKEND": arguments.backend, "MIA_SCHEDULER": arguments.scheduler}
-    with notebooks.environment(**roots, **cluster):
+    with notebooks.environment(**places(arguments)):
         todo = cells(_blocks(arguments), arguments.root)
         table = Table(todo, arguments.jobs)
         if arguments.dry_run:

@@ -194,7 +194,7 @@ def test_the_cluster_is_passed_on(root, capsys, monkeypatch):
     (path,) = stamps(root)
     assert notebooks.read(path).cells[-1].outputs[0].text == "dask tcp://a:1\n"
     assert "MIA_BACKEND" not in os.environ
-    assert cli.main(argv) == 2 and "--scheduler goes with" in capsys.readouterr().err
+    assert cli.main(argv) == 2 and "scheduler=" in capsys.readouterr().err
 
 
 # ---- what is told ----

@@ -133,19 +133,19 @@ def write_archive(pool: Pool, path: str | Path, *, compress: bool = False) -> Po
 
 
 @contextmanager
-def one_line_disk_errors(path: Path) -> Iterator[None]:
-    """An OSError while `path` is made becomes one InputError line."""
+def one_line_disk_errors(path: Path, choice: str = "--data, MIA_DATA") -> Iterator[None]:
+    """An OSError while `path` is made becomes one InputError line; `choice` is what moves it."""
     try:
         yield
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise InputError(
                 f"{path}: no space left on this disk, nothing was written; "
-                "free some, or choose another folder (--data, MIA_DATA)"
+                f"free some, or choose another folder ({choice})"
             ) from None
         raise InputError(
             f"{path}: cannot be written ({_one_line(error)}); "
-            "choose another folder (--data, MIA_DATA)"
+            f"choose another folder ({choice})"
         ) from None
 
 

@@ -1,0 +1,127 @@
+"""The same tasks on loky's processes and on a real Dask cluster: a scheduler and two workers."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from mia_utils import InputError, Pool, Store, TrainConfig, balanced_masks, train
+from mia_utils.backend import resolve_backend
+
+CONFIG = TrainConfig(epochs=6, batch_size=16)
+FACTORY = """
+from torch import nn
+def net(shape, classes):
+    return nn.Sequential(nn.Flatten(), nn.Linear(shape[0] * shape[1] * shape[2], classes))
+"""
+
+
+@pytest.fixture(scope="module")
+def pool():
+    records = np.random.default_rng(0).integers(0, 256, (400, 8, 8, 3), dtype=np.uint8)
+    return Pool.from_arrays("toy", records, np.arange(400) % 4)
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    """(address, worker processes)."""
+    pytest.importorskip("distributed")
+    file = tmp_path_factory.mktemp("dask") / "scheduler.json"
+    dask = [sys.executable, "-m", "dask"]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": file.parent}
+    options = ["--no-dashboard", "--scheduler-file", str(file)]
+    processes = [
+        subprocess.Popen(
+            [*dask, "scheduler", "--host", "127.0.0.1", "--port", "0", *options], **quiet
+        )
+    ]
+    while not file.exists():
+        assert processes[0].poll() is None
+        time.sleep(0.1)
+    # Without a nanny the process is the worker itself: killed, nobody starts it again.
+    worker = [*dask, "worker", *options, "--nthreads", "1", "--no-nanny", "--host", "127.0.0.1"]
+    processes += [subprocess.Popen(worker, **quiet) for _ in range(2)]
+    yield json.loads(file.read_text())["address"], processes[1:]
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+def test_a_cluster_that_loses_a_worker_gives_what_loky_gives(pool, cluster, tmp_path):
+    distributed = pytest.importorskip("distributed")
+    address, workers = cluster
+    masks = balanced_masks(len(pool), models=8, seed=0)
+    with distributed.Client(address, set_as_default=False) as client:
+        client.wait_for_workers(2, timeout=60)
+    script = (
+        "import sys; from mia_utils import Pool, TrainConfig, balanced_masks, train\n"
+        "import numpy as np\n"
+        "records = np.random.default_rng(0).integers(0, 256, (400, 8, 8, 3), dtype=np.uint8)\n"
+        "pool = Pool.from_arrays('toy', records, np.arange(400) % 4)\n"
+        "train(pool, balanced_masks(400, models=8, seed=0), 'cnn',\n"
+        "      TrainConfig(epochs=6, batch_size=16), store=sys.argv[1], progress=False)\n"
+    )
+    environment = {**os.environ, "MIA_BACKEND": "dask", "MIA_SCHEDULER": address}
+    run = subprocess.Popen(
+        [sys.executable, "-c", script, str(tmp_path / "dask")], env=environment
+    )
+    store = Store(tmp_path / "dask")
+    while not store.names():
+        assert run.poll() is None
+        time.sleep(0.02)
+    workers[0].send_signal(signal.SIGKILL)
+    assert len(store.names()) < 8, "killed too late to matter"
+    assert run.wait(timeout=120) == 0
+    assert len(store.names()) == 8
+    on_cluster = train(pool, masks, "cnn", CONFIG, store=store, progress=False)
+    here = train(pool, masks, "cnn", CONFIG, store=tmp_path / "loky", jobs=2, progress=False)
+    assert on_cluster.names == here.names
+    np.testing.assert_array_equal(on_cluster.logits, here.logits)
+
+
+@pytest.mark.parametrize("backend", ["loky", "dask"])
+def test_workers_find_the_readers_own_factory(backend, pool, cluster, tmp_path, monkeypatch):
+    (tmp_path / f"own_{backend}.py").write_text(FACTORY)
+    monkeypatch.syspath_prepend(tmp_path)
+    masks = balanced_masks(len(pool), models=2, seed=0)
+    outputs = train(
+        pool, masks, f"own_{backend}:net", CONFIG, store=tmp_path / "store", jobs=2,
+        backend=backend, scheduler=cluster[0] if backend == "dask" else None, progress=False,
+    )  # fmt: skip
+    alone = train(
+        pool, masks, f"own_{backend}:net", CONFIG, store=tmp_path / "one", jobs=1, progress=False
+    )
+    np.testing.assert_array_equal(outputs.logits, alone.logits)
+
+
+@pytest.mark.parametrize(
+    "backend, scheduler, word",
+    [("ray", None, "expected one of loky, dask"), ("loky", "tcp://a:1", "goes with backend='dask'"),
+     ("dask", None, "needs the address")],
+)
+def test_backends_that_make_no_sense(backend, scheduler, word, monkeypatch):
+    monkeypatch.delenv("MIA_SCHEDULER", raising=False)
+    with pytest.raises(InputError, match=word):
+        resolve_backend(backend, scheduler)
+
+
+def test_the_environment_decides_when_nobody_else_does(monkeypatch):
+    monkeypatch.setenv("MIA_BACKEND", "dask")
+    monkeypatch.setenv("MIA_SCHEDULER", "tcp://a:1")
+    assert resolve_backend() == ("dask", "tcp://a:1")
+    assert resolve_backend("loky") == ("loky", None)
+
+
+def test_a_scheduler_that_is_not_there(pool, tmp_path, monkeypatch):
+    pytest.importorskip("distributed")
+    monkeypatch.setattr("mia_utils.backend._CONNECT", 1)
+    masks = balanced_masks(len(pool), models=2, seed=0)
+    with pytest.raises(InputError, match="no Dask workers at scheduler='tcp://127.0.0.1:9'"):
+        train(pool, masks, "cnn", CONFIG, store=tmp_path, backend="dask",
+              scheduler="tcp://127.0.0.1:9", progress=False)  # fmt: skip
+    assert Store(tmp_path).names() == []
