@@ -21,7 +21,7 @@ from .attacks import (
 )
 from .config import TrainConfig
 from .data import load_dataset, quarter_masks
-from .engine import train
+from .defenses import train_defended
 from .errors import InputError
 from .evaluation import auc, evaluate
 from .outputs import Outputs
@@ -159,7 +159,7 @@ def models(
     Raises
     ------
     InputError
-        As `load_dataset`, `train` and `defended`.
+        As `load_dataset` and `train_defended`.
     """
     e = experiment
     config = replace(TrainConfig(epochs=e.epochs), **_known(e.settings))
@@ -171,12 +171,12 @@ def models(
         pool = load_dataset(dataset)
         masks = quarter_masks(pool.labels, seed=e.seed, shadow_models=1)[side]
         outputs.append(
-            defended(
-                defense,
+            train_defended(
                 pool,
                 masks,
                 architecture,
                 config,
+                defense,
                 seed=e.seed,
                 precision=e.precision,
                 store=store,
@@ -194,17 +194,6 @@ def _known(settings: Mapping) -> dict:
             "epochs, which is a parameter of its own"
         )
     return dict(settings)
-
-
-def defended(defense: str, pool, masks, architecture: str, config: TrainConfig, **options):
-    """The answers of models trained and masked by the defense of that name; options as `train`."""
-    if defense == "none":
-        return train(pool, masks, architecture, config, **options)
-    from .defenses.presets import preset
-
-    chosen = preset(defense)
-    outputs = train(pool, masks, architecture, replace(config, **chosen.changes), **options)
-    return outputs if chosen.mask is None else chosen.mask(outputs)
 
 
 def run(
@@ -283,7 +272,9 @@ def _accuracies(outputs: Outputs, model: int) -> dict:
 
 def _provenance(experiment: Experiment, target: Outputs, shadows: Outputs, store: Store) -> dict:
     """What all records of a run share."""
-    made = [store.record(name) for name in (*target.names, *shadows.names)]
+    # A stack is named by its base models, joined by "+".
+    names = [part for name in (*target.names, *shadows.names) for part in name.split("+")]
+    made = [store.record(name) for name in names]
     first = made[0]
     settings = json.dumps(dict(experiment.settings), sort_keys=True)
     common = asdict(experiment) | {

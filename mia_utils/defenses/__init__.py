@@ -1,0 +1,18 @@
+"""Defenses: what is done to a model's answers (masking) or to its training (presets, stacking)."""
+
+from .masking import label_only, noise, rounding, temperature, top_k
+from .presets import Defense, names, preset, train_defended
+from .stacking import train_stacked
+
+__all__ = [
+    "Defense",
+    "label_only",
+    "names",
+    "noise",
+    "preset",
+    "rounding",
+    "temperature",
+    "top_k",
+    "train_defended",
+    "train_stacked",
+]

@@ -1,0 +1,159 @@
+"""Score masking: `Outputs -> Outputs`, the answers that a masked model would give (report, 3.1).
+
+Masked answers are finite log-probabilities, so that every attack reads them as it reads logits.
+What is not released is shared out evenly over the withheld classes, and nothing falls below
+`FLOOR`: an attacker would do the same, and a loss stays a number. No mask changes the label that a
+model gives.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+
+import numpy as np
+
+from ..errors import InputError
+from ..outputs import Outputs
+from ..signals import log_softmax
+
+FLOOR = 1e-12
+"""The least probability of a masked answer."""
+
+
+def _each(outputs: Outputs, mask: Callable[[np.ndarray], np.ndarray]) -> Outputs:
+    """Apply `mask(logits (N, C)) -> (N, C)` to every model's answers, and keep them float32."""
+    masked = np.empty(outputs.logits.shape, np.float32)
+    for model, logits in enumerate(outputs.logits):
+        masked[model] = mask(logits)
+    return outputs.replace(logits=masked)
+
+
+def _logsumexp(z: np.ndarray) -> np.ndarray:
+    top = z.max(axis=-1, keepdims=True)
+    return top + np.log(np.exp(z - top).sum(axis=-1, keepdims=True))
+
+
+def top_k(outputs: Outputs, k: int) -> Outputs:
+    """Only the k largest probabilities are released (report, section 3.1; it tests k = 1 and 3).
+
+    Doing it twice changes nothing.
+
+    Raises
+    ------
+    InputError
+        If k is not between 1 and the number of classes.
+    """
+    if not (int(k) == k and 1 <= k <= outputs.classes):
+        raise InputError(f"k={k!r}; expected an integer from 1 to the {outputs.classes} classes")
+    withheld = outputs.classes - int(k)
+    if not withheld:
+        return outputs
+
+    def mask(logits: np.ndarray) -> np.ndarray:
+        log_p = log_softmax(logits)
+        order = np.argsort(-log_p, axis=-1, kind="stable")
+        hidden = np.take_along_axis(log_p, order[:, k:], axis=-1)
+        least = np.take_along_axis(log_p, order[:, k - 1 : k], axis=-1)
+        # Of the withheld mass itself: 1 minus the rest would be rounded to 0 for a sure model.
+        share = _logsumexp(hidden) - np.log(withheld)
+        share = np.maximum(share, np.minimum(np.log(FLOOR), least))
+        np.put_along_axis(log_p, order[:, k:], np.broadcast_to(share, hidden.shape), axis=-1)
+        return log_p - _logsumexp(log_p)
+
+    return _each(outputs, mask)
+
+
+def label_only(outputs: Outputs) -> Outputs:
+    """Only the label is released: probability 1 for it, `FLOOR` for every other class.
+
+    Loss, confidence and entropy of such an answer say no more than whether it is correct.
+    """
+
+    def mask(logits: np.ndarray) -> np.ndarray:
+        log_p = np.full(logits.shape, np.log(FLOOR))
+        np.put_along_axis(log_p, logits.argmax(axis=-1)[:, None], 0.0, axis=-1)
+        return log_p
+
+    return _each(outputs, mask)
+
+
+def rounding(outputs: Outputs, decimals: int) -> Outputs:
+    """Probabilities are released with so many decimals.
+
+    Raises
+    ------
+    InputError
+        If `decimals` is not a positive integer.
+    """
+    if not (int(decimals) == decimals and decimals >= 1):
+        raise InputError(f"decimals={decimals!r}; expected an integer of at least 1")
+
+    def mask(logits: np.ndarray) -> np.ndarray:
+        return _released(np.exp(log_softmax(logits)).round(int(decimals)), logits)
+
+    return _each(outputs, mask)
+
+
+def temperature(outputs: Outputs, value: float) -> Outputs:
+    """Logits are divided by a temperature: above 1 the answers look less sure.
+
+    Raises
+    ------
+    InputError
+        If the temperature is not positive.
+    """
+    if not value > 0:
+        raise InputError(f"temperature={value!r}; expected a positive number")
+    return _each(outputs, lambda logits: logits / np.float32(value))
+
+
+def noise(outputs: Outputs, scale: float, *, on: str = "logits", seed: int = 0) -> Outputs:
+    """Gaussian noise on the released answer, as large as the label allows.
+
+    The noise of a record is drawn once, so that asking again averages nothing away. Where it would
+    change the label, the label's class is put just above the others.
+
+    Parameters
+    ----------
+    scale : float
+        Standard deviation, in units of `on`.
+    on : "logits" or "probabilities"
+
+    Raises
+    ------
+    InputError
+        If the scale is not positive or `on` is unknown.
+    """
+    if not scale > 0:
+        raise InputError(f"scale={scale!r}; expected a positive number")
+    if on not in ("logits", "probabilities"):
+        raise InputError(f"on={on!r}; expected 'logits' or 'probabilities'")
+
+    def mask(logits: np.ndarray) -> np.ndarray:
+        # From the answers themselves: another model's noise is another, the same answer's the same.
+        own = zlib.crc32(np.ascontiguousarray(logits).tobytes())
+        drawn = np.random.default_rng([seed, own]).normal(0.0, scale, logits.shape)
+        if on == "probabilities":
+            return _released(np.exp(log_softmax(logits)) + drawn, logits)
+        noisy = logits + drawn
+        label = logits.argmax(axis=-1)[:, None]
+        highest = noisy.max(axis=-1, keepdims=True)
+        kept = np.take_along_axis(noisy, label, axis=-1)
+        moved = np.where(kept < highest, highest + 1e-3, kept)
+        np.put_along_axis(noisy, label, moved, axis=-1)
+        return noisy
+
+    return _each(outputs, mask)
+
+
+def _released(p: np.ndarray, logits: np.ndarray) -> np.ndarray:
+    """Log-probabilities of an altered answer: floored, renormalised, with the old label on top."""
+    p = np.maximum(p, FLOOR)
+    label = logits.argmax(axis=-1)[:, None]
+    highest = p.max(axis=-1, keepdims=True)
+    kept = np.take_along_axis(p, label, axis=-1)
+    # A tie counts as the label's: the first of equals is what argmax returns.
+    first = p.argmax(axis=-1)[:, None] == label
+    np.put_along_axis(p, label, np.where(first, kept, highest * (1 + 1e-6)), axis=-1)
+    return np.log(p / p.sum(axis=-1, keepdims=True))

@@ -1,0 +1,97 @@
+"""Defenses by name: the report's, and those that it names without testing them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+from ..config import TrainConfig
+from ..data import Masks, Pool
+from ..engine import train
+from ..errors import InputError
+from ..outputs import Outputs
+from . import masking
+from .stacking import train_stacked
+
+
+@dataclass(frozen=True)
+class Defense:
+    """What a defender does: to the training settings, to the training itself, to the answers.
+
+    Parameters
+    ----------
+    title : str
+        As in figures and tables.
+    changes : mapping
+        Fields of `TrainConfig` that differ from the undefended ones.
+    mask : function Outputs -> Outputs, or None
+    trainer : function with the signature of `engine.train`
+    """
+
+    name: str
+    title: str
+    changes: Mapping = field(default_factory=dict)
+    mask: Callable[[Outputs], Outputs] | None = None
+    trainer: Callable[..., Outputs] = train
+
+
+_ALL = (
+    Defense("none", "none"),
+    Defense("augmentation", "crop and flip", {"augmentation": "crop_flip"}),
+    Defense("mixup", "mixup", {"mixup": 1.0}),
+    Defense("l2_1e-3", "L2 1e-3", {"weight_decay": 1e-3}),
+    Defense("l2_1e-4", "L2 1e-4", {"weight_decay": 1e-4}),
+    Defense("dropout", "dropout 0.5", {"dropout": 0.5}),
+    Defense("label_smoothing", "label smoothing 0.1", {"label_smoothing": 0.1}),
+    Defense("early_stopping", "early stopping", {"early_stopping": 5}),
+    Defense("stacking", "stacking", trainer=train_stacked),
+    Defense("top1", "top-1", mask=partial(masking.top_k, k=1)),
+    Defense("top3", "top-3", mask=partial(masking.top_k, k=3)),
+    Defense("rounding", "rounded to 0.1", mask=partial(masking.rounding, decimals=1)),
+    Defense("temperature", "temperature 4", mask=partial(masking.temperature, value=4.0)),
+    Defense("noise", "noise 2 on logits", mask=partial(masking.noise, scale=2.0)),
+    Defense("label_only", "label only", mask=masking.label_only),
+)
+_BY_NAME = {defense.name: defense for defense in _ALL}
+
+
+def names() -> tuple[str, ...]:
+    """Every name that `preset` takes."""
+    return tuple(_BY_NAME)
+
+
+def preset(name: str) -> Defense:
+    """The defense of that name.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+
+    >>> preset("l2_1e-3").changes
+    {'weight_decay': 0.001}
+    """
+    if name not in _BY_NAME:
+        raise InputError(f"no defense is called {name!r}; expected one of {', '.join(_BY_NAME)}")
+    return _BY_NAME[name]
+
+
+def train_defended(
+    pool: Pool,
+    masks: Masks,
+    architecture: str,
+    config: TrainConfig = TrainConfig(),
+    defense: str | Defense = "none",
+    **options,
+) -> Outputs:
+    """The answers of models that are trained and masked by a defense; options as `engine.train`.
+
+    Raises
+    ------
+    InputError
+        If the defense is unknown, or as `engine.train`.
+    """
+    chosen = preset(defense) if isinstance(defense, str) else defense
+    outputs = chosen.trainer(pool, masks, architecture, replace(config, **chosen.changes), **options)
+    return chosen.mask(outputs) if chosen.mask else outputs
