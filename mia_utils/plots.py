@@ -246,6 +246,40 @@ def matrix(tables: Mapping[str, object], *, low: float = 0.5, high: float = 1.0)
     return figure
 
 
+def defense_arrows(
+    start: tuple[float, float],
+    ends: Mapping[str, tuple[float, float]],
+    xlabel: str = "test accuracy",
+    ylabel: str = "attack AUC",
+) -> Figure:
+    """Every defense an arrow from the undefended model: right is more useful, down more private.
+
+    Parameters
+    ----------
+    start : (utility, attack) of the undefended model
+    ends : the same of each defended one, by name
+
+    Raises
+    ------
+    InputError
+        If there is no defense.
+    """
+    if not ends:
+        raise InputError("plots.defense_arrows got no defense; expected {name: (utility, attack)}")
+    figure, ax = plt.subplots(figsize=(6.4, 4.6), layout="constrained")
+    for number, (name, end) in enumerate(ends.items()):
+        colour = _COLOURS[(number + 1) % len(_COLOURS)]
+        style = {"arrowstyle": "->", "color": colour, "linewidth": 1.5, "shrinkA": 4, "shrinkB": 2}
+        ax.annotate("", end, start, arrowprops=style)
+        ax.plot(*end, "o", color=colour, markersize=5, label=name)
+    ax.plot(*start, "s", color="black", markersize=8, label="no defense", zorder=3)
+    ax.axhline(0.5, color="0.5", linestyle="--", linewidth=1)
+    ax.margins(0.15)
+    ax.set(xlabel=xlabel, ylabel=ylabel)
+    ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8)
+    return figure
+
+
 def samples(pool: Pool, index: Sequence[int] | np.ndarray) -> Figure:
     """The images pool.records[index] in a grid, ten a row, each under its class.
 

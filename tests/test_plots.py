@@ -93,3 +93,12 @@ def test_matrix_writes_its_numbers_and_leaves_gaps():
     np.testing.assert_array_equal(np.asarray(ax.images[0].get_array())[1], [0.75, 1.0])
     with pytest.raises(InputError, match="expected {title: DataFrame}"):
         plots.matrix({"loss": table[:0]})
+
+
+def test_defense_arrows_end_where_the_defenses_are():
+    (ax,) = plots.defense_arrows((0.7, 0.8), {"a": (0.6, 0.55), "b": (0.7, 0.7)}).axes
+    points = {line.get_label(): tuple(line.get_xydata()[0]) for line in ax.lines[:3]}
+    assert points == {"a": (0.6, 0.55), "b": (0.7, 0.7), "no defense": (0.7, 0.8)}
+    assert len([t for t in ax.texts if t.arrow_patch is not None]) == 2
+    with pytest.raises(InputError, match="no defense"):
+        plots.defense_arrows((0.7, 0.8), {})
