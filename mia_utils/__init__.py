@@ -14,7 +14,7 @@ _HOME = {
         "quarter_masks",
         "quarters",
     ),
-    "config": ("TrainConfig",),
+    "config": ("DPConfig", "TrainConfig"),
     "engine": ("load_model", "train"),
     "querying": ("query",),
     "store": ("Store",),

@@ -2,17 +2,64 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 
 from .errors import InputError
 
 OPTIMIZERS = ("adam", "adamw", "sgd")
 AUGMENTATIONS = ("none", "crop_flip")
+ACCOUNTANTS = ("prv", "rdp")
 
 
 def _check(condition: bool, name: str, value, expected: str) -> None:
     if not condition:
         raise InputError(f"{name}={value!r}; expected {expected}")
+
+
+@dataclass(frozen=True)
+class DPConfig:
+    """Differentially private training (DP-SGD, Abadi et al., 2016); neighbours add or remove a record.
+
+    The expected batch size, the epochs and the optimizer are those of `TrainConfig`.
+
+    Parameters
+    ----------
+    epsilon : float or None
+        The promise to be kept; the noise follows from it.
+    noise_multiplier : float or None
+        Instead: standard deviation of the noise over `max_grad_norm`. 0 is clipping without noise,
+        which promises nothing.
+    delta : float
+        In (0, 1); smaller than one over the number of members.
+    max_grad_norm : float
+        L2 norm to which each record's gradient is clipped.
+    accountant : "prv" or "rdp"
+
+    Raises
+    ------
+    InputError
+        If a value is out of range, or not exactly one of epsilon and noise_multiplier is given.
+    """
+
+    epsilon: float | None = None
+    noise_multiplier: float | None = None
+    delta: float = 1e-5
+    max_grad_norm: float = 1.0
+    accountant: str = "prv"
+
+    def __post_init__(self) -> None:
+        if (self.epsilon is None) == (self.noise_multiplier is None):
+            raise InputError(
+                f"epsilon={self.epsilon!r}, noise_multiplier={self.noise_multiplier!r}; "
+                "expected exactly one of them"
+            )
+        if self.epsilon is not None:
+            _check(self.epsilon > 0, "epsilon", self.epsilon, "a positive number")
+        else:
+            _check(self.noise_multiplier >= 0, "noise_multiplier", self.noise_multiplier, ">= 0")
+        _check(0 < self.delta < 1, "delta", self.delta, "a number in (0, 1)")
+        _check(self.max_grad_norm > 0, "max_grad_norm", self.max_grad_norm, "a positive number")
+        _check(self.accountant in ACCOUNTANTS, "accountant", self.accountant, f"one of {ACCOUNTANTS}")
 
 
 @dataclass(frozen=True)
@@ -39,6 +86,9 @@ class TrainConfig:
     early_stopping : int
         Patience in epochs on a tenth of the members that is held out, trained on by nobody and
         evaluated nowhere; 0 is off.
+    dp : DPConfig or None
+        DP-SGD in place of the plain step. Not with mixup or early stopping, whose steps depend on
+        more than one record's clipped gradient.
 
     Raises
     ------
@@ -57,6 +107,7 @@ class TrainConfig:
     mixup: float = 0.0
     label_smoothing: float = 0.0
     early_stopping: int = 0
+    dp: DPConfig | None = None
 
     def __post_init__(self) -> None:
         _check(int(self.epochs) == self.epochs >= 1, "epochs", self.epochs, "an integer >= 1")
@@ -86,6 +137,12 @@ class TrainConfig:
             self.early_stopping,
             "a patience in epochs, or 0 for none",
         )
+        if self.dp is not None and (self.mixup or self.early_stopping):
+            other = "mixup" if self.mixup else "early_stopping"
+            raise InputError(
+                f"dp and {other} together: {other} uses records beyond their own clipped gradient, "
+                "so the accountant's epsilon would not hold; choose one"
+            )
 
     def changed(self) -> dict:
         """The settings that differ from the defaults, for names and records.
@@ -96,7 +153,7 @@ class TrainConfig:
         {'epochs': 30}
         """
         return {
-            f.name: getattr(self, f.name)
+            f.name: asdict(value) if isinstance(value, DPConfig) else value
             for f in fields(self)
-            if getattr(self, f.name) != f.default
+            if (value := getattr(self, f.name)) != f.default
         }

@@ -124,6 +124,11 @@ def train(
     precision = resolve_precision(precision, device)
     with alone(0):  # a size or name that cannot work fails here, before any work
         build(architecture, pool.shape, len(pool.classes), dropout=config.dropout)
+        if config.dp is not None:
+            from .dp import check_private
+
+            sizes = sorted(set(members.sum(axis=1).tolist()))
+            check_private(architecture, pool, config, sizes, precision)
     store = store if isinstance(store, Store) else Store(store)
     specs = specifications(
         pool, members, architecture, config, seed=seed, precision=precision, device=device
@@ -288,6 +293,8 @@ def _fit_into_store(spec: ModelSpec, pool: Pool, root: Path) -> None:
             "losses": trained.losses,
             "seconds": round(trained.seconds, 3),
         }
+        if trained.privacy is not None:
+            record["privacy"] = trained.privacy
         weights = {k: v.cpu().numpy() for k, v in trained.model.state_dict().items()}
         store.put(spec.name, record, trained.logits, weights)
 
@@ -331,5 +338,9 @@ def load_model(name: str, store: str | os.PathLike | Store | None = None):
         record["classes"],
         dropout=record["config"]["dropout"],
     )
+    if record["config"].get("dp"):
+        from .dp import private_layers
+
+        model = private_layers(model)
     model.load_state_dict({k: torch.from_numpy(np.array(v)) for k, v in store.weights(name).items()})
     return model.eval(), record

@@ -35,6 +35,7 @@ class Trained:
     logits: np.ndarray  # float32 (N, C)
     losses: list[float]  # mean training loss of each epoch, in training mode
     seconds: float
+    privacy: dict | None = None  # of DP-SGD: noise, sampling rate, steps, epsilon, delta
 
 
 class Loader:
@@ -77,7 +78,7 @@ def holdout(members: np.ndarray, config: TrainConfig, seed: int) -> np.ndarray:
     return held
 
 
-def _optimizer(model: nn.Module, config: TrainConfig, device: str) -> torch.optim.Optimizer:
+def make_optimizer(model: nn.Module, config: TrainConfig, device: str) -> torch.optim.Optimizer:
     options = {"lr": config.lr, "weight_decay": config.weight_decay, "fused": True}
     if config.optimizer == "sgd":
         return torch.optim.SGD(model.parameters(), momentum=0.9, **options)
@@ -136,11 +137,17 @@ def fit(
         Written every `checkpoint_every` seconds at an epoch's end, and read if it is there: the
         run then goes on as if it had never stopped.
     """
+    if config.dp is not None:
+        from .dp import fit_private
+
+        return fit_private(
+            records, labels, classes, members, architecture, config, seed=seed, device=device
+        )
     began = time.perf_counter()
     torch.manual_seed(seed)
     model = build(architecture, records.shape[1:], classes, dropout=config.dropout)
     model = model.to(device, memory_format=torch.channels_last)
-    optimizer = _optimizer(model, config, device)
+    optimizer = make_optimizer(model, config, device)
     loader = Loader(records, labels, device)
     held = holdout(members, config, seed)
     index = np.flatnonzero(members & ~held)

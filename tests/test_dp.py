@@ -1,0 +1,214 @@
+"""DP-SGD: exact per-record gradients, the clipping bound, the accountant, and clear refusals."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from mia_utils import DPConfig, InputError, Pool, Store, TrainConfig, balanced_masks, load_model, train
+from mia_utils.dp import (
+    epsilon_of,
+    fit_private,
+    noise_multiplier,
+    private_layers,
+    record_gradients,
+    sampling,
+)
+from mia_utils.models import build
+from mia_utils.training import Loader, fit
+
+NOISY = DPConfig(noise_multiplier=1.0, delta=1e-3)
+FAST = TrainConfig(epochs=2, batch_size=16, dp=NOISY)
+
+
+@pytest.fixture(scope="module")
+def pool():
+    records = np.random.default_rng(0).integers(0, 256, (120, 8, 8, 3), dtype=np.uint8)
+    return Pool.from_arrays("toy", records, np.arange(120) % 4)
+
+
+def private(pool, config, members=None, seed=0, architecture="cnn"):
+    members = np.arange(len(pool)) < 60 if members is None else members
+    return fit_private(pool.records, pool.labels, 4, members, architecture, config, seed=seed)
+
+
+@pytest.mark.parametrize("architecture", ["cnn", "mlp", "resnet"])
+def test_per_record_gradients_equal_a_loop_of_single_records(pool, architecture):
+    torch.manual_seed(0)
+    model = private_layers(build(architecture, pool.shape, 4)).eval()
+    model.to(memory_format=torch.channels_last)
+    x = Loader(pool.records, pool.labels, "cpu")(torch.arange(6))
+    y = torch.from_numpy(pool.labels[:6])
+    found, losses = record_gradients(model)(x, y)
+    for i in range(6):
+        loss = functional.cross_entropy(model(x[i : i + 1]), y[i : i + 1])
+        alone = torch.autograd.grad(loss, list(model.parameters()))
+        torch.testing.assert_close(losses[i], loss)
+        for (name, _), gradient in zip(model.named_parameters(), alone, strict=True):
+            torch.testing.assert_close(found[name][i], gradient, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("physical", [256, 5])
+def test_one_step_is_the_clipped_sum_of_the_paper(pool, physical, monkeypatch):
+    """Algorithm 1 without noise, written out; in one part and gathered from several."""
+    monkeypatch.setattr("mia_utils.dp._PHYSICAL", physical)
+    config = TrainConfig(
+        epochs=1, batch_size=60, optimizer="sgd", lr=0.5,
+        dp=DPConfig(noise_multiplier=0.0, max_grad_norm=0.3, delta=1e-3),
+    )  # fmt: skip
+    trained = private(pool, config)  # sampling rate 1: every member in the one step
+    torch.manual_seed(0)
+    model = build("cnn", pool.shape, 4)
+    loader = Loader(pool.records, pool.labels, "cpu")
+    parameters = list(model.parameters())
+    total = [torch.zeros_like(p) for p in parameters]
+    for i in range(60):
+        loss = functional.cross_entropy(model(loader(torch.tensor([i]))), loader.labels[i : i + 1])
+        gradient = torch.autograd.grad(loss, parameters)
+        norm = torch.sqrt(sum((g**2).sum() for g in gradient))
+        for t, g in zip(total, gradient, strict=True):
+            t += g * min(1.0, 0.3 / norm)
+    for p, t, q in zip(parameters, total, trained.model.parameters(), strict=True):
+        torch.testing.assert_close(q, p - 0.5 * t / 60, rtol=1e-4, atol=1e-5)
+    assert trained.privacy["epsilon"] == math.inf
+
+
+def test_no_record_moves_the_sum_by_more_than_the_bound(pool):
+    config = TrainConfig(
+        epochs=1, batch_size=60, optimizer="sgd", lr=1.0,
+        dp=DPConfig(noise_multiplier=0.0, max_grad_norm=0.3, delta=1e-3),
+    )  # fmt: skip
+    everyone = np.arange(120) < 60
+    without = everyone.copy()
+    without[7] = False
+    a, b = (private(pool, config, members).model.parameters() for members in (everyone, without))
+    # Both steps divide by their own expected size, 60 and 59.
+    initial = list(build_seeded(pool).parameters())
+    sums = [
+        torch.cat([((p0 - p) * n).ravel() for p0, p in zip(initial, after, strict=True)])
+        for after, n in ((a, 60), (b, 59))
+    ]
+    assert (sums[0] - sums[1]).norm() <= 0.3 * (1 + 1e-3)
+
+
+def build_seeded(pool):
+    torch.manual_seed(0)
+    return build("cnn", pool.shape, 4)
+
+
+@pytest.mark.parametrize("accountant", ["prv", "rdp"])
+def test_epsilon_is_that_of_another_accountant(accountant):
+    from dp_accounting import dp_event
+    from dp_accounting.pld import PLDAccountant
+    from dp_accounting.rdp import RdpAccountant
+
+    noise, rate, steps = 1.1, 0.02, 500
+    dp = DPConfig(noise_multiplier=noise, delta=1e-5, accountant=accountant)
+    event = dp_event.SelfComposedDpEvent(
+        dp_event.PoissonSampledDpEvent(rate, dp_event.GaussianDpEvent(noise)), steps
+    )
+    other = (PLDAccountant if accountant == "prv" else RdpAccountant)()
+    expected = other.compose(event).get_epsilon(1e-5)
+    assert epsilon_of(dp, noise, rate, steps) == pytest.approx(expected, rel=0.02)
+
+
+def test_the_noise_keeps_the_promise():
+    dp = DPConfig(epsilon=3.0, delta=1e-4)
+    noise = noise_multiplier(dp, 0.1, 60)
+    assert 2.9 < epsilon_of(dp, noise, 0.1, 60) <= 3.0
+
+
+def test_training_is_repeatable_and_its_noise_is_there(pool):
+    a, b, c = private(pool, FAST), private(pool, FAST), private(pool, FAST, seed=1)
+    np.testing.assert_array_equal(a.logits, b.logits)
+    assert not np.array_equal(a.logits, c.logits)
+    rate, steps = sampling(FAST, 60)
+    assert (rate, steps) == (16 / 60, 8) and a.privacy["steps"] == 8
+    assert 0 < a.privacy["epsilon"] < math.inf
+
+
+def test_an_empty_batch_still_takes_a_step(pool):
+    config = TrainConfig(epochs=40, batch_size=1, dp=NOISY)
+    trained = private(pool, config, np.arange(120) < 2)
+    assert np.isfinite(trained.logits).all() and trained.privacy["steps"] == 80
+
+
+def test_through_the_engine_and_back(pool, tmp_path):
+    masks = balanced_masks(len(pool), models=2, seed=0)
+    with pytest.warns(UserWarning, match="GroupNorm takes its place"):
+        outputs = train(
+            pool, masks, "resnet", TrainConfig(epochs=1, batch_size=30, dp=NOISY),
+            store=tmp_path, jobs=1, progress=False,
+        )  # fmt: skip
+    model, record = load_model(outputs.names[0], tmp_path)
+    assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in model.modules())
+    assert record["privacy"]["delta"] == 1e-3 and record["config"]["dp"]["noise_multiplier"] == 1.0
+    with torch.no_grad():
+        again = model(Loader(pool.records, pool.labels, "cpu")(torch.arange(120)))
+    np.testing.assert_allclose(again.numpy(), outputs.logits[0], atol=1e-4)
+
+
+def test_plain_training_is_named_as_before():
+    assert TrainConfig(epochs=3).changed() == {"epochs": 3}
+    assert FAST.changed()["dp"]["noise_multiplier"] == 1.0
+
+
+@pytest.mark.parametrize(
+    "make, word",
+    [
+        (lambda: DPConfig(), "exactly one"),
+        (lambda: DPConfig(epsilon=1.0, noise_multiplier=1.0), "exactly one"),
+        (lambda: DPConfig(epsilon=-1.0), "epsilon=-1.0"),
+        (lambda: DPConfig(noise_multiplier=1.0, delta=1.0), "delta=1.0"),
+        (lambda: DPConfig(noise_multiplier=1.0, max_grad_norm=0.0), "max_grad_norm=0.0"),
+        (lambda: DPConfig(noise_multiplier=1.0, accountant="x"), "accountant='x'"),
+        (lambda: TrainConfig(dp=NOISY, mixup=1.0), "dp and mixup"),
+        (lambda: TrainConfig(dp=NOISY, early_stopping=3), "dp and early_stopping"),
+    ],
+)
+def test_settings_that_break_the_promise(make, word):
+    with pytest.raises(InputError, match=word):
+        make()
+
+
+FACTORY = """
+from torch import nn
+class Odd(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.flat, self.line = nn.Flatten(), nn.Linear(192, 4)
+        self.norm = nn.InstanceNorm1d(4, affine=True, track_running_stats=True)
+    def forward(self, x):
+        return self.norm(self.line(self.flat(x))[..., None])[..., 0]
+def net(shape, classes):
+    return Odd()
+"""
+
+
+@pytest.mark.parametrize(
+    "architecture, dp, precision, word",
+    [
+        ("odd_net:net", NOISY, "fp32", "cannot be trained with dp"),
+        ("cnn", DPConfig(epsilon=1e-6, delta=1e-3), "fp32", "cannot be reached"),
+        ("cnn", DPConfig(noise_multiplier=1.0, delta=0.5), "fp32", "with 5[0-9] members|with 6[0-9] members"),
+        ("cnn", NOISY, "bf16", "trains in fp32"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_training(
+    architecture, dp, precision, word, pool, tmp_path, monkeypatch
+):
+    (tmp_path / "odd_net.py").write_text(FACTORY)
+    monkeypatch.syspath_prepend(tmp_path)
+    masks = balanced_masks(len(pool), models=2, seed=0)
+    config = TrainConfig(epochs=1, batch_size=16, dp=dp)
+    with pytest.raises(InputError, match=word):
+        train(pool, masks, architecture, config, precision=precision, store=tmp_path, progress=False)
+    assert Store(tmp_path).names() == []
+
+
+def test_the_branch_is_taken(pool):
+    members = np.arange(len(pool)) < 60
+    a = fit(pool.records, pool.labels, 4, members, "cnn", FAST, seed=0)
+    np.testing.assert_array_equal(a.logits, private(pool, FAST).logits)
