@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from ..config import TrainConfig
+from ..config import DPConfig, TrainConfig
 from ..data import Masks, Pool
 from ..engine import train
 from ..errors import InputError
@@ -46,6 +46,11 @@ _ALL = (
     Defense("label_smoothing", "label smoothing 0.1", {"label_smoothing": 0.1}),
     Defense("early_stopping", "early stopping", {"early_stopping": 5}),
     Defense("stacking", "stacking", trainer=train_stacked),
+    *(
+        Defense(f"dp_eps{e}", f"DP-SGD, epsilon {e}", {"dp": DPConfig(epsilon=float(e))})
+        for e in (1, 2, 4, 8)
+    ),
+    Defense("dp_clip", "clipping, no noise", {"dp": DPConfig(noise_multiplier=0.0)}),
     Defense("top1", "top-1", mask=partial(masking.top_k, k=1)),
     Defense("top3", "top-3", mask=partial(masking.top_k, k=3)),
     Defense("rounding", "rounded to 0.1", mask=partial(masking.rounding, decimals=1)),
