@@ -336,6 +336,14 @@ def pairs(directory: str | os.PathLike) -> list[tuple[Path, Path]]:
     return [(folder / f"{stem}.md", folder / f"{stem}.ipynb") for stem in sorted(stems)]
 
 
+def _content(notebook: NotebookNode) -> list[tuple]:
+    """What a pair must share: not the cell ids and the metadata that Jupytext's own sync writes."""
+    return [
+        (cell.cell_type, cell.source, cell.metadata, cell.get("outputs", []))
+        for cell in notebook.cells
+    ]
+
+
 def drifted(directory: str | os.PathLike) -> list[str]:
     """One line for each pair whose .ipynb is not what its .md gives, or that lacks one half."""
     lines = []
@@ -343,7 +351,7 @@ def drifted(directory: str | os.PathLike) -> list[str]:
         if not source.exists() or not paired.exists():
             missing = source if paired.exists() else paired
             lines.append(f"{source.stem}: {missing.name} is missing")
-        elif nbformat.writes(from_markdown(source)).rstrip("\n") != paired.read_text().rstrip("\n"):
+        elif _content(from_markdown(source)) != _content(nbformat.read(paired, as_version=4)):
             lines.append(f"{source.stem}: {paired.name} is not what {source.name} gives")
     return lines
 

@@ -26,7 +26,7 @@ def dp_curve(fpr: np.ndarray, epsilon: float, delta: float = 0.0) -> np.ndarray:
 
     min(1, e^eps fpr + delta, 1 - e^-eps (1 - delta - fpr)): Kairouz, Oh & Viswanath (2015).
 
-    >>> float(dp_curve(0.1, 0.0))
+    >>> round(float(dp_curve(0.1, 0.0)), 12)
     0.1
     """
     fpr = np.asarray(fpr, dtype=np.float64)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
-import types
 
 import numpy as np
 import pandas as pd
@@ -12,6 +10,7 @@ import pytest
 from conftest import ROOT
 
 from mia_utils import report_table, results, verify
+from mia_utils.defenses import Defense, presets
 from mia_utils.errors import InputError
 from mia_utils.evaluation import auc, prediction_interval
 from mia_utils.experiment import CarelessEntropyAttack, Experiment, attacks_for, run
@@ -93,14 +92,17 @@ def test_careless_entropy_never_calls_a_saturated_record_a_member():
     assert scores[0] == -np.inf and np.isfinite(scores[1])
 
 
+def flattened(outputs):
+    return outputs.replace(logits=np.zeros_like(outputs.logits))
+
+
 def test_a_defense_trains_and_masks_both_sides(monkeypatch, tmp_path):
-    presets = types.ModuleType("mia_utils.defenses.presets")
-    zeros = {"flat": lambda outputs: outputs.replace(logits=np.zeros_like(outputs.logits))}
-    presets.preset = lambda name: types.SimpleNamespace(
-        changes={"lr": 0.01}, mask=zeros.get(name)
-    )
-    monkeypatch.setitem(sys.modules, "mia_utils.defenses", types.ModuleType("mia_utils.defenses"))
-    monkeypatch.setitem(sys.modules, "mia_utils.defenses.presets", presets)
+    changes = {"lr": 0.01}
+    known = {
+        "flat": Defense("flat", "flat", changes, mask=flattened),
+        "slow": Defense("slow", "slow", changes),
+    }
+    monkeypatch.setattr(presets, "_BY_NAME", known)
     store = Store(tmp_path)
     flat = run(Experiment(dataset="digits", defense="flat", epochs=1), store=store, progress=False)
     frame = flat.frame()
