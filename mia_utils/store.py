@@ -54,7 +54,7 @@ class Store:
 
     def names(self) -> list[str]:
         """The names of all finished models, sorted."""
-        return sorted(path.parent.name for path in self.root.glob("models/*/record.json"))
+        return sorted(path.parent.name for path in self.root.glob("models/[!.]*/record.json"))
 
     def put(
         self, name: str, record: dict, logits: np.ndarray, weights: dict[str, np.ndarray]

@@ -59,6 +59,13 @@ def test_prune_shows_first_and_removes_with_yes(store, capsys):
     assert store.names() == [] and list(store.root.glob("models/*")) == []
 
 
+def test_a_model_that_is_being_written_is_not_there_yet(store):
+    partial = store.root / "models" / f".{'c' * 32}.host.1"
+    partial.mkdir()
+    (partial / "record.json").write_text("{}")
+    assert store.names() == ["a" * 32, "b" * 32]
+
+
 def test_what_prune_chooses():
     models = [Stored(str(i), RECORD, 10, float(i)) for i in range(5)]
     def chosen(**limits):

@@ -3,6 +3,7 @@
 from .base import Attack
 from .base_attack import BASE
 from .baseline import CorrectnessAttack, RandomAttack
+from .label_only import AugmentationAttack, BoundaryAttack
 from .learned import LearnedAttack
 from .lira import LiRA
 from .metric import (
@@ -19,15 +20,19 @@ from .registry import by_name, names
 from .rmia import RMIA
 from .similarity import SimilarityAttack
 from .stacked import StackedAttack
+from .white_box import GradientAttack
 
 __all__ = [
     "BASE",
     "RMIA",
     "Attack",
+    "AugmentationAttack",
+    "BoundaryAttack",
     "CalibratedAttack",
     "ConfidenceAttack",
     "CorrectnessAttack",
     "EntropyAttack",
+    "GradientAttack",
     "LearnedAttack",
     "LiRA",
     "LossAttack",

@@ -1,4 +1,7 @@
-"""Attacks by name, for where names arrive as text: notebook parameters, plans, commands."""
+"""Attacks by name, for where names arrive as text: notebook parameters, plans, commands.
+
+Those that ask models anew (label-only, white-box) need a pool and are made by their classes.
+"""
 
 from __future__ import annotations
 
