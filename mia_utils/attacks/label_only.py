@@ -217,11 +217,12 @@ def boundary_distance(
         return distance
     x, own, point = x[active], labels[active], start[active]
     dimension = x.shape[1]
-    tolerance = dimension**-1.5  # algorithm 2's theta for L2, with gamma = 1
+    theta = dimension**-1.5  # algorithm 2's, for L2 and with gamma = 1
+    tolerance = min(theta, 1e-3)  # in few dimensions theta would stop far from the boundary
     for t in range(1, iterations + 1):
         point = _to_boundary(x, point, own, other, tolerance)
         length = np.linalg.norm(point - x, axis=1)
-        width = 0.1 * np.ones(len(x)) if t == 1 else np.sqrt(dimension) * tolerance * length
+        width = 0.1 * np.ones(len(x)) if t == 1 else np.sqrt(dimension) * theta * length
         normal = _normals(point, own, width, int(probes * np.sqrt(t)), other, rng, low, high)
         step = length / np.sqrt(t)
         moved, waiting = point.copy(), np.arange(len(x))
