@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import os
 import time
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from torch.nn import functional
 from . import regularization
 from .config import TrainConfig
 from .models import build
+from .stepping import EagerStep, GraphStep, graphable, refill, set_rate
 
 RECIPE = 1
 """Raised whenever the loop's results change; part of every model's name."""
@@ -78,12 +80,16 @@ def holdout(members: np.ndarray, config: TrainConfig, seed: int) -> np.ndarray:
     return held
 
 
-def make_optimizer(model: nn.Module, config: TrainConfig, device: str) -> torch.optim.Optimizer:
-    options = {"lr": config.lr, "weight_decay": config.weight_decay, "fused": True}
+def make_optimizer(
+    model: nn.Module, config: TrainConfig, device: str, *, graphed: bool = False
+) -> torch.optim.Optimizer:
+    """The configuration's optimizer; for a graph, with everything that changes in tensors."""
+    lr = torch.tensor(config.lr, device=device) if graphed else config.lr
+    options = {"lr": lr, "weight_decay": config.weight_decay, "fused": True}
     if config.optimizer == "sgd":
         return torch.optim.SGD(model.parameters(), momentum=0.9, **options)
     kind = torch.optim.Adam if config.optimizer == "adam" else torch.optim.AdamW
-    return kind(model.parameters(), **options)
+    return kind(model.parameters(), capturable=graphed, **options)
 
 
 def _step_loss(model, x, y, config: TrainConfig, amp) -> torch.Tensor:
@@ -98,6 +104,56 @@ def _step_loss(model, x, y, config: TrainConfig, amp) -> torch.Tensor:
         functional.cross_entropy, logits.float(), label_smoothing=config.label_smoothing
     )
     return weight * loss(y) + (1 - weight) * loss(partner) if config.mixup else loss(y)
+
+
+@dataclass
+class _Bench:
+    """What one training works on."""
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    loader: Loader
+    step: EagerStep
+    reused: bool = False
+
+
+_reusable: dict[tuple, tuple[np.ndarray, _Bench]] = {}
+"""On a GPU, the last bench with its recorded steps, for the next model of the same kind."""
+
+
+def _bench(
+    records, labels, classes, architecture, config: TrainConfig, precision: str, device: str
+) -> _Bench:
+    """A fresh model, from the global generator, with optimizer, loader and step.
+
+    On a GPU steps are recorded as graphs, and a model of the same kind takes the last one's place.
+    """
+    model = build(architecture, records.shape[1:], classes, dropout=config.dropout)
+    graphed = device == "cuda" and graphable(config) and not isinstance(records, np.memmap)
+    key = (id(records), architecture, classes, config, precision)
+    if graphed and key in _reusable:
+        bench = _reusable[key][1]
+        refill(bench.model, bench.optimizer, model, config.lr)
+        return bench
+    model = model.to(device, memory_format=torch.channels_last)
+    optimizer = make_optimizer(model, config, device, graphed=graphed)
+    loader = Loader(records, labels, device)
+
+    def amp():
+        # Entered anew at every step: autocast keeps its bf16 copies of the weights until it is left.
+        if precision == "fp32":
+            return contextlib.nullcontext()
+        return torch.autocast(device, dtype=torch.bfloat16, cache_enabled=not graphed)
+
+    def loss(index: torch.Tensor) -> torch.Tensor:
+        return _step_loss(model, loader(index), loader.labels[index], config, amp)
+
+    if not graphed:
+        return _Bench(model, optimizer, loader, EagerStep(optimizer, loss))
+    bench = _Bench(model, optimizer, loader, GraphStep(optimizer, loss), reused=True)
+    _reusable.clear()
+    _reusable[key] = records, bench  # the records are kept so that their id stays theirs
+    return bench
 
 
 @torch.no_grad()
@@ -145,19 +201,11 @@ def fit(
         )
     began = time.perf_counter()
     torch.manual_seed(seed)
-    model = build(architecture, records.shape[1:], classes, dropout=config.dropout)
-    model = model.to(device, memory_format=torch.channels_last)
-    optimizer = make_optimizer(model, config, device)
-    loader = Loader(records, labels, device)
+    bench = _bench(records, labels, classes, architecture, config, precision, device)
+    model, optimizer, loader, step = bench.model, bench.optimizer, bench.loader, bench.step
     held = holdout(members, config, seed)
     index = np.flatnonzero(members & ~held)
     watched = np.flatnonzero(held)
-
-    def amp():
-        # Entered anew at every step: autocast keeps its bf16 copies of the weights until it is left.
-        if precision == "fp32":
-            return contextlib.nullcontext()
-        return torch.autocast(device, dtype=torch.bfloat16)
 
     state = {"epoch": 0, "losses": [], "seconds": 0.0, "best": (float("inf"), 0, None)}
     if checkpoint is not None and checkpoint.exists():
@@ -169,17 +217,12 @@ def fit(
     for epoch in range(state["epoch"], config.epochs):
         model.train()
         if config.lr_drop is not None and epoch >= config.lr_drop:
-            for group in optimizer.param_groups:
-                group["lr"] = config.lr / 10
+            set_rate(optimizer, config.lr / 10)
         # Drawn from (seed, epoch): a resumed run meets the same batches.
         order = torch.from_numpy(np.random.default_rng([seed, 0, epoch]).permutation(index))
         total = torch.zeros((), device=device)
         for batch in order.to(device).split(config.batch_size):
-            optimizer.zero_grad(set_to_none=True)
-            loss = _step_loss(model, loader(batch), loader.labels[batch], config, amp)
-            loss.backward()
-            optimizer.step()
-            total += loss.detach() * len(batch)
+            total += step(batch) * len(batch)
         state["losses"].append(float(total) / len(index))
         if config.early_stopping:
             logits = torch.from_numpy(score(model, loader, watched))
@@ -195,7 +238,10 @@ def fit(
     if state["best"][2] is not None:
         model.load_state_dict(state["best"][2])
     seconds = state["seconds"] + time.perf_counter() - began
-    return Trained(model, score(model, loader), state["losses"], seconds)
+    logits = score(model, loader)
+    if bench.reused:  # the next model will be trained in the same place
+        model = copy.deepcopy(model)
+    return Trained(model, logits, state["losses"], seconds)
 
 
 def _save(path: Path, state: dict, model, optimizer, epoch: int, seconds: float) -> None:

@@ -1,0 +1,140 @@
+"""Eager and recorded steps do the same; recordings are made once a size and survive a new model."""
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from mia_utils import TrainConfig, load_dataset
+from mia_utils.models import build
+from mia_utils.stepping import EagerStep, GraphStep, graphable, refill, set_rate
+from mia_utils.training import fit, make_optimizer
+
+X = torch.randn(100, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+Y = torch.arange(100) % 4
+
+
+class Recorder:
+    """Stands in for a CUDA graph: a recording is not executed, a replay reads the same memory."""
+
+    def __init__(self):
+        self.recorded = self.replayed = 0
+
+    def __call__(self, step):
+        self.recorded += 1
+        result = torch.zeros(())
+
+        def replay():
+            self.replayed += 1
+            for parameter in self.parameters:
+                parameter.grad = None  # a replayed backward pass overwrites its gradients
+            result.copy_(step())
+
+        return replay, result
+
+
+def setup(kind, seed=0, optimizer="adam", recorder=None):
+    torch.manual_seed(seed)
+    model = build("resnet", (8, 8, 3), 4)
+    made = make_optimizer(model, TrainConfig(optimizer=optimizer), "cpu")
+
+    def loss(index):
+        return functional.cross_entropy(model(X[index]), Y[index])
+
+    if kind is EagerStep:
+        return model, made, EagerStep(made, loss)
+    recorder.parameters = list(model.parameters())
+    return model, made, GraphStep(made, loss, recorder)
+
+
+def epochs(model, step, count=6, seed=0):
+    model.train()
+    rng, losses = np.random.default_rng(seed), []
+    for _ in range(count):
+        for batch in torch.from_numpy(rng.permutation(100)).split(32):
+            losses.append(float(step(batch)))
+    return losses
+
+
+def same(a, b):
+    for (name, x), (_, y) in zip(a.state_dict().items(), b.state_dict().items(), strict=True):
+        assert torch.equal(x, y), name
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
+def test_recorded_steps_are_the_eager_ones(optimizer):
+    recorder = Recorder()
+    eager, _, eager_step = setup(EagerStep, optimizer=optimizer)
+    graph, _, graph_step = setup(GraphStep, optimizer=optimizer, recorder=recorder)
+    assert epochs(eager, eager_step) == epochs(graph, graph_step)
+    same(eager, graph)
+    assert recorder.recorded == 2  # 32 and the last 4
+    assert recorder.replayed == 6 * 4 - 2 * 3
+
+
+def test_a_second_model_in_the_same_place_is_what_it_would_be_alone():
+    recorder = Recorder()
+    model, optimizer, step = setup(GraphStep, recorder=recorder)
+    epochs(model, step)
+    places = [p.data_ptr() for p in model.parameters()]
+    torch.manual_seed(7)
+    refill(model, optimizer, build("resnet", (8, 8, 3), 4), 1e-3)
+    losses = epochs(model, step, seed=7)
+    alone, _, alone_step = setup(EagerStep, seed=7)
+    assert epochs(alone, alone_step, seed=7) == losses
+    same(alone, model)
+    assert recorder.recorded == 2 and places == [p.data_ptr() for p in model.parameters()]
+
+
+def test_rare_sizes_are_not_recorded_for_ever():
+    recorder = Recorder()
+    model, _, step = setup(GraphStep, recorder=recorder)
+    model.train()
+    for size in range(2, 12):
+        for _ in range(5):
+            step(torch.arange(size))
+    assert recorder.recorded == 4
+
+
+def test_the_rate_changes_in_place_when_it_is_a_tensor():
+    model = build("mlp", (5,), 2)
+    for graphed in (False, True):
+        # A capturable optimizer may only step on a GPU; its rate is a tensor anywhere.
+        optimizer = make_optimizer(model, TrainConfig(optimizer="sgd"), "cpu", graphed=graphed)
+        before = optimizer.param_groups[0]["lr"]
+        set_rate(optimizer, 0.5)
+        after = optimizer.param_groups[0]["lr"]
+        assert float(after) == 0.5 and (after is before) == graphed
+
+
+def test_what_is_decided_by_the_processor_is_not_recorded():
+    assert graphable(TrainConfig(augmentation="crop_flip", label_smoothing=0.1, dropout=0.5))
+    assert not graphable(TrainConfig(mixup=1.0))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("changes", [{}, {"augmentation": "crop_flip"}, {"lr_drop": 3}])
+def test_on_a_gpu_graphs_learn_as_eager_steps_do(monkeypatch, precision, changes):
+    from mia_utils import training
+
+    pool = load_dataset("cifar10-mini")
+    members = np.arange(len(pool)) % 2 == 0
+
+    def fitted():
+        config = TrainConfig(epochs=8, **changes)
+        return [
+            fit(pool.records, pool.labels, 10, members, "cnn", config, seed=seed,
+                precision=precision, device="cuda")
+            for seed in (0, 1)
+        ]  # fmt: skip
+
+    graphed = fitted()
+    assert graphed[0].model is not graphed[1].model
+    assert not np.array_equal(graphed[0].logits, graphed[1].logits)
+    training._reusable.clear()
+    monkeypatch.setattr(training, "graphable", lambda config: False)
+    for a, b in zip(graphed, fitted(), strict=True):
+        assert a.losses[-1] < a.losses[0]
+        np.testing.assert_allclose(a.losses, b.losses, rtol=0.15)
