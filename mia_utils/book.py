@@ -29,7 +29,7 @@ PARTS = (
     ("Introduction", ["book/ten_lines", "book/notation"], 1, []),
     ("Attack", [], 7, []),
     ("Defense", [], 9, []),
-    ("Experiments", [], 13, ["book/reproduce"]),
+    ("Experiments", [], 13, ["book/reproduce", "book/scaling", "book/performance"]),
     ("Discussion", [], 99, ["book/api", "book/bibliography"]),
 )
 

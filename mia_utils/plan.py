@@ -270,7 +270,8 @@ def _plan(arguments: argparse.Namespace) -> int:
         records=records, members=arguments.members or records // 4, models=arguments.models,
         stored=stored, config=config, flops_per_second=speed,
     )  # fmt: skip
-    unit = "GPU-hours" if device == "cuda" else "core-hours"
+    # A speed from elsewhere is that of whatever trains one model there.
+    unit = "device-hours" if given else "GPU-hours" if device == "cuda" else "core-hours"
     where = "MIA_FLOPS" if given else f"measured on {describe(device)}"
     print(f"models      {cost.models}, in the store {stored}, to train {cost.missing}")
     print(f"one model   {cost.flops:.3g} FLOPs, at {speed / 1e9:.1f} GFLOP/s ({precision}, {where})")

@@ -107,7 +107,7 @@ def _step_loss(model, x, y, config: TrainConfig, amp) -> torch.Tensor:
 
 
 @dataclass
-class _Bench:
+class Bench:
     """What one training works on."""
 
     model: nn.Module
@@ -117,13 +117,13 @@ class _Bench:
     reused: bool = False
 
 
-_reusable: dict[tuple, tuple[np.ndarray, _Bench]] = {}
+_reusable: dict[tuple, tuple[np.ndarray, Bench]] = {}
 """On a GPU, the last bench with its recorded steps, for the next model of the same kind."""
 
 
-def _bench(
+def prepare(
     records, labels, classes, architecture, config: TrainConfig, precision: str, device: str
-) -> _Bench:
+) -> Bench:
     """A fresh model, from the global generator, with optimizer, loader and step.
 
     On a GPU steps are recorded as graphs, and a model of the same kind takes the last one's place.
@@ -149,8 +149,8 @@ def _bench(
         return _step_loss(model, loader(index), loader.labels[index], config, amp)
 
     if not graphed:
-        return _Bench(model, optimizer, loader, EagerStep(optimizer, loss))
-    bench = _Bench(model, optimizer, loader, GraphStep(optimizer, loss), reused=True)
+        return Bench(model, optimizer, loader, EagerStep(optimizer, loss))
+    bench = Bench(model, optimizer, loader, GraphStep(optimizer, loss), reused=True)
     _reusable.clear()
     _reusable[key] = records, bench  # the records are kept so that their id stays theirs
     return bench
@@ -201,7 +201,7 @@ def fit(
         )
     began = time.perf_counter()
     torch.manual_seed(seed)
-    bench = _bench(records, labels, classes, architecture, config, precision, device)
+    bench = prepare(records, labels, classes, architecture, config, precision, device)
     model, optimizer, loader, step = bench.model, bench.optimizer, bench.loader, bench.step
     held = holdout(members, config, seed)
     index = np.flatnonzero(members & ~held)

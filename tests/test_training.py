@@ -13,7 +13,16 @@ import numpy as np
 import pytest
 import torch
 
-from mia_utils import InputError, Pool, Store, TrainConfig, balanced_masks, load_model, train
+from mia_utils import (
+    InputError,
+    Pool,
+    Store,
+    TrainConfig,
+    balanced_masks,
+    load_dataset,
+    load_model,
+    train,
+)
 from mia_utils.data import Masks
 from mia_utils.models import architecture_id, build
 from mia_utils.regularization import crop_flip, mixup
@@ -267,3 +276,30 @@ def test_masks_of_another_pool(pool, tmp_path):
         train(pool, Masks(empty, ~empty), "cnn", FAST, store=tmp_path)
     with pytest.raises(InputError, match="precision"):
         train(pool, balanced_masks(64, models=2, seed=0), "cnn", FAST, precision="fp8", store=tmp_path)
+
+
+# ---- pools beyond memory, and of features ----
+
+
+def test_a_mapped_pool_trains_to_the_same_bits(pool, masks, tmp_path):
+    folder = tmp_path / "toy"
+    folder.mkdir()
+    np.save(folder / "images.npy", pool.records)
+    np.save(folder / "labels.npy", pool.labels)
+    mapped = load_dataset("toy", tmp_path)
+    assert isinstance(mapped.records, np.memmap) and mapped.fingerprint == pool.fingerprint
+    options = {"progress": False, "jobs": 1}
+    here = train(pool, masks, "cnn", FAST, store=tmp_path / "a", **options)
+    there = train(mapped, masks, "cnn", FAST, store=tmp_path / "b", **options)
+    assert here.names == there.names
+    np.testing.assert_array_equal(here.logits, there.logits)
+
+
+def test_features_in_memory_reach_the_workers(tmp_path):
+    rng = np.random.default_rng(0)
+    pool = Pool.from_arrays("table", rng.random((60, 12), np.float32), np.arange(60) % 3)
+    masks = balanced_masks(len(pool), models=2, seed=0)
+    options = {"progress": False, "store": tmp_path}
+    two = train(pool, masks, "mlp", FAST, jobs=2, **options)
+    one = train(pool, masks, "mlp", FAST, jobs=1, progress=False, store=tmp_path / "alone")
+    np.testing.assert_array_equal(two.logits, one.logits)

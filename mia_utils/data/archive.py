@@ -68,9 +68,10 @@ def read_archive(path: str | Path) -> Pool:
 
 
 def read_mapped(folder: str | Path) -> Pool:
-    """The pool of `images.npy` (uint8, memory-mapped: larger than memory is fine) and `labels.npy`.
+    """The pool of `images.npy` (uint8) or `features.npy` (float32), and `labels.npy`.
 
-    Beside them, if there, `train.npy` (bool) and `classes.txt` (one name a line).
+    The records are memory-mapped: they may be larger than memory. Beside them, if there,
+    `train.npy` (bool) and `classes.txt` (one name a line).
 
     Raises
     ------
@@ -79,7 +80,8 @@ def read_mapped(folder: str | Path) -> Pool:
     """
     folder = Path(folder).absolute()
     arrays = {}
-    for name, mode in (("images", "r"), ("labels", None), ("train", None)):
+    kind = "features" if (folder / "features.npy").exists() else "images"
+    for name, mode in ((kind, "r"), ("labels", None), ("train", None)):
         path = folder / f"{name}.npy"
         if name == "train" and not path.exists():
             continue
@@ -91,16 +93,19 @@ def read_mapped(folder: str | Path) -> Pool:
             ) from None
         except _DAMAGED as error:
             raise InputError(f"{path}: not a readable array ({_one_line(error)})") from None
-    images = arrays["images"]
-    if images.dtype != np.uint8 or images.ndim not in (3, 4):
+    records = arrays[kind]
+    fits = records.dtype == np.uint8 and records.ndim in (3, 4)
+    if kind == "features":
+        fits = records.dtype == np.float32 and records.ndim == 2
+    if not fits:
+        expected = "uint8 (N, H, W) or (N, H, W, C)" if kind == "images" else "float32 (N, D)"
         raise InputError(
-            f"{folder / 'images.npy'}: type {images.dtype}, shape {images.shape}; "
-            "expected uint8 (N, H, W) or (N, H, W, C)"
+            f"{folder / kind}.npy: type {records.dtype}, shape {records.shape}; expected {expected}"
         )
     names = folder / "classes.txt"
     if names.exists():
         arrays["classes"] = names.read_text(encoding="utf-8").splitlines()
-    return _pool(folder, folder.name, images, arrays)
+    return _pool(folder, folder.name, records, arrays)
 
 
 def write_archive(pool: Pool, path: str | Path, *, compress: bool = False) -> Pool:

@@ -1,0 +1,1 @@
+"""Speed against peers and against the machine, as ratios within one run: `make bench`."""

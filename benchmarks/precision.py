@@ -1,0 +1,94 @@
+"""bf16 beside fp32, the same seeds: `python -m benchmarks.precision cifar10-mini/mlp ...`.
+
+Each case is DATASET/ARCHITECTURE, targets on the first quarter, 50 epochs. Writes one line a model to
+book/results/precision.csv (other cases' lines stay) and the comparison to precision_summary.csv.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+from mia_utils import LossAttack, Store, TrainConfig, evaluate, load_dataset, quarter_masks, train
+from mia_utils.errors import InputError
+
+RESULTS = Path("book/results")
+SEEDS = range(5)
+FIGURES = {"test_accuracy": "test accuracy", "auc": "loss AUC", "tpr": "TPR at FPR 1 %"}
+
+
+def measure(dataset: str, architecture: str) -> list[dict]:
+    """Ten targets, trained unless the store has them."""
+    pool, store = load_dataset(dataset), Store()
+    rows = []
+    for seed in SEEDS:
+        target, _ = quarter_masks(pool.labels, seed=seed, shadow_models=1)
+        for precision in ("fp32", "bf16"):
+            outputs = train(
+                pool, target, architecture, TrainConfig(), seed=seed, precision=precision, store=store
+            )
+            (found,) = evaluate(
+                LossAttack().score(outputs), outputs.members, None, outputs.evaluated, seed=seed
+            ).targets
+            used, held = outputs.evaluated[0], outputs.members[0]
+            right = outputs.logits[0].argmax(axis=1) == outputs.labels
+            record = store.record(outputs.names[0])
+            rows.append(
+                {
+                    "dataset": dataset, "architecture": architecture, "epochs": 50, "seed": seed,
+                    "precision": precision, "test_accuracy": right[used & ~held].mean(),
+                    "auc": found.auc, "tpr": found.tpr_at_fpr1pct, "model": outputs.names[0],
+                    "torch": record["versions"]["torch"], "processor": record["processor"],
+                }  # fmt: skip
+            )
+    return rows
+
+
+def summary(table: pd.DataFrame) -> pd.DataFrame:
+    """Means over seeds, their difference, and the spread (standard deviation) over seeds."""
+    rows = []
+    for (dataset, architecture), part in table.groupby(["dataset", "architecture"], sort=True):
+        for figure, title in FIGURES.items():
+            wide = part.pivot(index="seed", columns="precision", values=figure)
+            if wide.isna().any(axis=None):
+                continue  # a rate that so few non-members cannot give
+            spread = wide.std().max()
+            difference = wide["bf16"].mean() - wide["fp32"].mean()
+            rows.append(
+                {
+                    "model": f"{dataset} {architecture}", "seeds": len(wide), "figure": title,
+                    "fp32": f"{wide['fp32'].mean():.4f}", "bf16": f"{wide['bf16'].mean():.4f}",
+                    "difference": f"{difference:+.4f}", "spread over seeds": f"{spread:.4f}",
+                    "smaller": "yes" if abs(difference) < spread else "no",
+                }  # fmt: skip
+            )
+    return pd.DataFrame(rows)
+
+
+def main(cases: list[str]) -> int:
+    path = RESULTS / "precision.csv"
+    table = pd.read_csv(path) if path.exists() else pd.DataFrame()
+    for case in cases:
+        dataset, _, architecture = case.partition("/")
+        if not architecture:
+            raise InputError(f"case {case!r}; expected DATASET/ARCHITECTURE")
+        new = pd.DataFrame(measure(dataset, architecture))
+        if len(table):
+            same = (table["dataset"] == dataset) & (table["architecture"] == architecture)
+            table = table[~same]
+        table = pd.concat([table, new]).sort_values(
+            ["dataset", "architecture", "seed", "precision"]
+        )
+        table.to_csv(path, index=False, float_format="%.6f", lineterminator="\n")
+    summary(table).to_csv(RESULTS / "precision_summary.csv", index=False, lineterminator="\n")
+    print(summary(table).to_string(index=False))
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except InputError as error:
+        sys.exit(str(error))

@@ -1,0 +1,93 @@
+"""What a DP-SGD step costs, by each way of getting the gradients of single records."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import torch
+from torch import nn
+
+from mia_utils import DPConfig, TrainConfig
+from mia_utils.models import build
+from mia_utils.training import Loader
+
+from . import loops
+from .timing import Ratio, one_core, ratio, rounds
+
+
+def _functional(records, labels, classes):
+    from opacus.optimizers import DPOptimizer
+
+    from mia_utils.dp import _step, private_layers, record_gradients
+
+    torch.manual_seed(0)
+    config = TrainConfig(dp=DPConfig(noise_multiplier=1.0))
+    model = private_layers(build("cnn", records.shape[1:], classes)).train()
+    gradients = record_gradients(model)
+    optimizer = DPOptimizer(
+        torch.optim.Adam(model.parameters(), lr=1e-3, fused=True),
+        noise_multiplier=1.0, max_grad_norm=1.0, expected_batch_size=loops.BATCH,
+    )  # fmt: skip
+    loader = Loader(records, labels, "cpu")
+
+    def epoch() -> None:
+        for batch in torch.randperm(len(records)).split(loops.BATCH):
+            _step(model, gradients, optimizer, loader, batch, config)
+
+    return epoch
+
+
+def _opacus(records, labels, classes, mode: str):
+    from opacus import PrivacyEngine
+
+    torch.manual_seed(0)
+    model = build("cnn", records.shape[1:], classes).train()
+    for layer in model.modules():  # Opacus' hooks need modules that change nothing in place
+        if isinstance(layer, nn.ReLU):
+            layer.inplace = False
+    loader = Loader(records, labels, "cpu")
+    x = loader(torch.arange(len(records))).contiguous()
+    data = torch.utils.data.DataLoader(
+        torch.utils.data.TensorDataset(x, loader.labels), batch_size=loops.BATCH
+    )
+    criterion = nn.CrossEntropyLoss()
+    made = PrivacyEngine().make_private(
+        module=model, optimizer=torch.optim.Adam(model.parameters(), lr=1e-3), data_loader=data,
+        criterion=criterion, noise_multiplier=1.0, max_grad_norm=1.0, poisson_sampling=False,
+        grad_sample_mode=mode,
+    )  # fmt: skip
+    module, optimizer = made[:2]
+    loss = made[2] if mode == "ghost" else criterion
+
+    def epoch() -> None:
+        for batch in torch.randperm(len(x)).split(loops.BATCH):
+            optimizer.zero_grad()
+            loss(module(x[batch]), loader.labels[batch]).backward()
+            optimizer.step()
+
+    return epoch
+
+
+def step() -> list[Ratio]:
+    """A private step over the plain fp32 channels_last step of the same CNN."""
+    rows = []
+    for name, shape, count in (("MNIST", (28, 28, 1), 2560), ("CIFAR", (32, 32, 3), 1280)):
+        records, labels = loops.images(shape, 10, count)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            contestants = {
+                "plain": loops.ours("cnn", records, labels, 10),
+                "torch.func (ours)": _functional(records, labels, 10),
+                "Opacus hooks": _opacus(records, labels, 10, "hooks"),
+                "Opacus ghost clipping": _opacus(records, labels, 10, "ghost"),
+            }
+            with one_core():
+                found = rounds(contestants, 5)
+        for other in list(contestants)[1:]:
+            goal = "<= 2" if "ours" in other else ""
+            rows.append(
+                ratio(f"{name} cnn, DP-SGD", f"{other}, cost over the plain step",
+                      np.asarray(found[other] / found["plain"]), goal)
+            )  # fmt: skip
+    return rows

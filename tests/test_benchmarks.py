@@ -1,0 +1,101 @@
+"""Benchmarks: ratios and their verdicts, loops that really train, and the committed results."""
+
+import contextlib
+import csv
+import io
+import os
+import re
+import shlex
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import ROOT
+
+from benchmarks import loops
+from benchmarks.precision import summary
+from benchmarks.timing import Ratio, one_core, ratio, rounds
+from mia_utils.__main__ import main
+from mia_utils.models import build
+
+
+def test_a_goal_is_met_or_not():
+    assert Ratio("a", "b", 2.0, 1.9, 2.1, ">= 2").met == "yes"
+    assert Ratio("a", "b", 1.9, 1.9, 2.1, ">= 2").met == "no"
+    assert Ratio("a", "b", 0.03, 0, 1, "<= 0.03").met == "yes"
+    assert Ratio("a", "b", 0.04, 0, 1, "<= 0.03").met == "no"
+    assert Ratio("a", "b", 1, 1, 1).met == ""
+    made = ratio("a", "b", [3.0, 1.0, 2.0], ">= 2")
+    assert (made.value, made.low, made.high, made.met) == (2.0, 1.0, 3.0, "yes")
+
+
+def test_rounds_are_interleaved_after_warming_up():
+    calls = []
+    found = rounds({n: lambda n=n: calls.append(n) for n in "ab"}, 2)
+    assert calls == ["a", "b", "a", "b", "b", "a"]
+    assert all(values.shape == (2,) and (values > 0).all() for values in found.values())
+
+
+def test_one_core_is_given_back():
+    before = os.sched_getaffinity(0)
+    with one_core():
+        assert len(os.sched_getaffinity(0)) == 1 and torch.get_num_threads() == 1
+    assert os.sched_getaffinity(0) == before
+
+
+def test_relu_before_or_after_pooling_is_the_same_network():
+    model = build("cnn", (28, 28, 1), 10)
+    x = torch.randn(4, 1, 28, 28)
+    expected = model(x)
+    usual = loops.relu_first(model)
+    assert [type(m).__name__ for m in usual][:3] == ["Conv2d", "ReLU", "MaxPool2d"]
+    torch.testing.assert_close(usual(x), expected)
+
+
+@pytest.mark.parametrize("make", [loops.ours, loops.usual], ids=["ours", "usual"])
+def test_loops_train(make, monkeypatch):
+    made = []
+    monkeypatch.setattr(loops, "build", lambda *a: made.append(build(*a)) or made[-1])
+    if make is loops.ours:
+        from mia_utils import training
+
+        monkeypatch.setattr(training, "build", lambda *a, **k: made.append(build(*a, **k)) or made[-1])
+    records, labels = loops.images((28, 28, 1), 10, 256)
+    epoch = make("cnn", records, labels, 10, **({} if make is loops.ours else {"workers": 0}))
+    before = [p.clone() for p in made[0].parameters()]
+    epoch()
+    moved = [not torch.equal(a, b) for a, b in zip(before, made[0].parameters(), strict=True)]
+    assert all(moved)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "book/results").glob("bench_*.csv")), ids=lambda p: p.stem)
+def test_committed_results_say_what_was_met(path):
+    rows = list(csv.reader(path.open()))
+    if path.stem.endswith("_machine"):
+        assert {"processor", "torch", "cores"} <= {name for name, _ in rows}
+        return
+    assert rows[0] == ["benchmark", "ratio of", "median", "lowest", "highest", "goal", "met"]
+    for row in rows[1:]:
+        value, low, high = map(float, row[2:5])
+        assert low <= value <= high and np.isfinite([low, high]).all()
+        assert Ratio(row[0], row[1], value, low, high, row[5]).met == row[6]
+
+
+def test_precision_summary_follows_from_the_models():
+    table = pd.read_csv(ROOT / "book/results/precision.csv")
+    written = pd.read_csv(ROOT / "book/results/precision_summary.csv", dtype=str)
+    pd.testing.assert_frame_equal(summary(table).astype(str), written, check_dtype=False)
+
+
+def test_plans_on_the_page_are_what_the_command_prints(monkeypatch, tmp_path):
+    page = (ROOT / "book/scaling.md").read_text("utf-8")
+    blocks = re.findall(r"```console\n\$ MIA_FLOPS=(\S+) mia (.*?)\n(.*?)```", page, re.DOTALL)
+    assert len(blocks) == 3
+    monkeypatch.setenv("MIA_STORE", str(tmp_path))
+    for flops, arguments, printed in blocks:
+        monkeypatch.setenv("MIA_FLOPS", flops)
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out):
+            assert main(shlex.split(arguments)) == 0
+        assert out.getvalue() == printed
