@@ -368,17 +368,19 @@ def crossed(frame, axis: str):
     Yields
     ------
     (dict, pandas.DataFrame)
-        What the group has in common (`epochs`, and the data set or the architecture), and its
-        records, those without a transfer among them.
+        What the group has in common (`epochs`, `precision`, and the data set or the
+        architecture), and its records, those without a transfer among them.
     """
     other = {"architecture": "dataset", "dataset": "architecture"}[axis]
     rows = frame[(frame[other] == frame[f"shadow_{other}"]) & (frame["settings"] == "{}")]
     moved = rows[rows[axis] != rows[f"shadow_{axis}"]]
-    for (name, epochs), mine in moved.groupby([other, "epochs"]):
+    # Figures of different precision are never averaged.
+    for (name, epochs, precision), mine in moved.groupby([other, "epochs", "precision"]):
         names = set(mine[axis]) | set(mine[f"shadow_{axis}"])
         here = rows[(rows[other] == name) & (rows["epochs"] == epochs)]
+        here = here[here["precision"] == precision]
         yield (
-            {other: name, "epochs": epochs},
+            {other: name, "epochs": epochs, "precision": precision},
             here[here[axis].isin(names) & here["seed"].isin(mine["seed"])],
         )
 
@@ -394,9 +396,10 @@ def defended(frame):
     rows = rows[rows["dataset"] == rows["shadow_dataset"]]
     rows = rows[rows["architecture"] == rows["shadow_architecture"]]
     masked = rows[rows["defense"] != "none"]
-    for (dataset, architecture, epochs), mine in masked.groupby(
-        ["dataset", "architecture", "epochs"]
+    for (dataset, architecture, epochs, precision), mine in masked.groupby(
+        ["dataset", "architecture", "epochs", "precision"]
     ):
         same = rows[(rows["dataset"] == dataset) & (rows["architecture"] == architecture)]
         same = same[(same["epochs"] == epochs) & same["seed"].isin(mine["seed"])]
+        same = same[same["precision"] == precision]
         yield dataset, architecture, same
