@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from .errors import InputError
 
 OPTIMIZERS = ("adam", "adamw", "sgd")
-AUGMENTATIONS = ("none", "crop_flip")
+AUGMENTATIONS = ("none", "crop_flip", "randaugment")
 ACCOUNTANTS = ("prv", "rdp")
 
 
@@ -77,18 +77,21 @@ class TrainConfig:
         decoupled one (Loshchilov & Hutter, 2019): not the same defense.
     dropout : float or None
         None keeps the architecture's own (0.5 in alexnet, 0.2 in efficientnet, 0 elsewhere).
-    augmentation : "none" or "crop_flip"
-        On training batches only; every record is scored as it is.
+    augmentation : "none", "crop_flip" or "randaugment"
+        On training batches of images only; every record is scored as it is.
     mixup : float
         Alpha of Beta(alpha, alpha) (Zhang et al., 2018); 0 is off.
     label_smoothing : float
         In [0, 1).
+    relax_loss : float
+        The loss that RelaxLoss (Chen, Yu & Fritz, 2022) aims at, its alpha, in nats; 0 is off.
+        Not with mixup.
     early_stopping : int
         Patience in epochs on a tenth of the members that is held out, trained on by nobody and
         evaluated nowhere; 0 is off.
     dp : DPConfig or None
-        DP-SGD in place of the plain step. Not with mixup or early stopping, whose steps depend on
-        more than one record's clipped gradient.
+        DP-SGD in place of the plain step. Not with mixup, RelaxLoss or early stopping, whose steps
+        depend on more than one record's clipped gradient.
 
     Raises
     ------
@@ -106,6 +109,7 @@ class TrainConfig:
     augmentation: str = "none"
     mixup: float = 0.0
     label_smoothing: float = 0.0
+    relax_loss: float = 0.0
     early_stopping: int = 0
     dp: DPConfig | None = None
 
@@ -137,8 +141,12 @@ class TrainConfig:
             self.early_stopping,
             "a patience in epochs, or 0 for none",
         )
-        if self.dp is not None and (self.mixup or self.early_stopping):
-            other = "mixup" if self.mixup else "early_stopping"
+        _check(self.relax_loss >= 0, "relax_loss", self.relax_loss, "a loss > 0, or 0 for none")
+        if self.relax_loss and self.mixup:
+            raise InputError("relax_loss and mixup together: a mixed record has no one label; choose one")
+        not_alone = [n for n in ("mixup", "relax_loss", "early_stopping") if getattr(self, n)]
+        if self.dp is not None and not_alone:
+            other = not_alone[0]
             raise InputError(
                 f"dp and {other} together: {other} uses records beyond their own clipped gradient, "
                 "so the accountant's epsilon would not hold; choose one"

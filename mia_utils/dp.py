@@ -22,7 +22,7 @@ from .data import Pool
 from .errors import InputError
 from .models import build
 from .regularization import crop_flip
-from .training import Loader, Trained, make_optimizer, score
+from .training import Loader, Trained, make_optimizer, pixel_change, score
 
 _PHYSICAL = 256
 """Records whose gradients are in memory at once; larger batches are gathered from several."""
@@ -214,7 +214,7 @@ def _step(model, gradients, optimizer, loader: Loader, batch: torch.Tensor, conf
     for number, part in enumerate(parts):
         optimizer.signal_skip_step(number < len(parts) - 1)
         if len(part):
-            x = loader(part)
+            x = loader(part, pixel_change(config))
             if config.augmentation == "crop_flip":
                 x = crop_flip(x)
             found, losses = gradients(x, loader.labels[part])

@@ -124,6 +124,11 @@ def train(
     precision = resolve_precision(precision, device)
     with alone(0):  # a size or name that cannot work fails here, before any work
         build(architecture, pool.shape, len(pool.classes), dropout=config.dropout)
+        if config.augmentation != "none" and not pool.is_image:
+            raise InputError(
+                f"augmentation={config.augmentation!r} needs images; pool {pool.name!r} has feature "
+                f"rows of shape {pool.shape}"
+            )
         if config.dp is not None:
             from .dp import check_private
 

@@ -25,7 +25,7 @@ def graphable(config: TrainConfig) -> bool:
     return (
         config.dp is None
         and not config.mixup
-        and not getattr(config, "relax_loss", 0)
+        and not config.relax_loss
         and config.augmentation in ("none", "crop_flip")
     )
 

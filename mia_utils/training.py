@@ -57,8 +57,11 @@ class Loader:
             deviation = torch.tensor(_STD[channels], device=device)
             self._scale, self._shift = 1 / (255 * deviation), mean / deviation
 
-    def __call__(self, index: torch.Tensor) -> torch.Tensor:
-        """Records (B, C, H, W) normalised, or features (B, D) as they are; float32."""
+    def __call__(self, index: torch.Tensor, change=None) -> torch.Tensor:
+        """Records (B, C, H, W) normalised, or features (B, D) as they are; float32.
+
+        `change` is applied to the images before that, uint8 (B, C, H, W) to the same.
+        """
         if self._mapped:
             order = index.cpu().numpy()
             rows = torch.from_numpy(np.ascontiguousarray(self._rows[order])).to(self.device)
@@ -66,7 +69,10 @@ class Loader:
             rows = self._rows.index_select(0, index)
         if len(self.shape) == 1:
             return rows
-        images = rows.view(-1, *self.shape).to(torch.float32)
+        pixels = rows.view(-1, *self.shape)
+        if change is not None:
+            pixels = change(pixels.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        images = pixels.to(torch.float32)
         return images.mul_(self._scale).sub_(self._shift).permute(0, 3, 1, 2)
 
 
@@ -92,7 +98,12 @@ def make_optimizer(
     return kind(model.parameters(), capturable=graphed, **options)
 
 
-def _step_loss(model, x, y, config: TrainConfig, amp) -> torch.Tensor:
+def pixel_change(config: TrainConfig):
+    """What a configuration does to images before they are normalised, a function or None."""
+    return regularization.randaugment if config.augmentation == "randaugment" else None
+
+
+def _step_loss(model, x, y, config: TrainConfig, amp, epoch: int = 0) -> torch.Tensor:
     """Mean loss of one batch, with whatever the configuration does to it."""
     if config.augmentation == "crop_flip":
         x = regularization.crop_flip(x)
@@ -100,6 +111,8 @@ def _step_loss(model, x, y, config: TrainConfig, amp) -> torch.Tensor:
         x, partner, weight = regularization.mixup(x, y, config.mixup)
     with amp():
         logits = model(x)
+    if config.relax_loss:
+        return regularization.relaxed(logits.float(), y, config.relax_loss, epoch)
     loss = partial(
         functional.cross_entropy, logits.float(), label_smoothing=config.label_smoothing
     )
@@ -115,6 +128,7 @@ class Bench:
     loader: Loader
     step: EagerStep
     reused: bool = False
+    epoch: int = 0  # of the step to come: RelaxLoss alternates
 
 
 _reusable: dict[tuple, tuple[np.ndarray, Bench]] = {}
@@ -145,11 +159,15 @@ def prepare(
             return contextlib.nullcontext()
         return torch.autocast(device, dtype=torch.bfloat16, cache_enabled=not graphed)
 
+    change = pixel_change(config)
+
     def loss(index: torch.Tensor) -> torch.Tensor:
-        return _step_loss(model, loader(index), loader.labels[index], config, amp)
+        x, y = loader(index, change), loader.labels[index]
+        return _step_loss(model, x, y, config, amp, bench.epoch)
 
     if not graphed:
-        return Bench(model, optimizer, loader, EagerStep(optimizer, loss))
+        bench = Bench(model, optimizer, loader, EagerStep(optimizer, loss))
+        return bench  # named, since the loss reads its epoch
     bench = Bench(model, optimizer, loader, GraphStep(optimizer, loss), reused=True)
     _reusable.clear()
     _reusable[key] = records, bench  # the records are kept so that their id stays theirs
@@ -216,6 +234,7 @@ def fit(
     saved = time.perf_counter()
     for epoch in range(state["epoch"], config.epochs):
         model.train()
+        bench.epoch = epoch
         if config.lr_drop is not None and epoch >= config.lr_drop:
             set_rate(optimizer, config.lr / 10)
         # Drawn from (seed, epoch): a resumed run meets the same batches.

@@ -39,11 +39,13 @@ class Defense:
 _ALL = (
     Defense("none", "none"),
     Defense("augmentation", "crop and flip", {"augmentation": "crop_flip"}),
+    Defense("randaugment", "RandAugment", {"augmentation": "randaugment"}),
     Defense("mixup", "mixup", {"mixup": 1.0}),
     Defense("l2_1e-3", "L2 1e-3", {"weight_decay": 1e-3}),
     Defense("l2_1e-4", "L2 1e-4", {"weight_decay": 1e-4}),
     Defense("dropout", "dropout 0.5", {"dropout": 0.5}),
     Defense("label_smoothing", "label smoothing 0.1", {"label_smoothing": 0.1}),
+    Defense("relaxloss", "RelaxLoss 0.5", {"relax_loss": 0.5}),
     Defense("early_stopping", "early stopping", {"early_stopping": 5}),
     Defense("stacking", "stacking", trainer=train_stacked),
     *(
