@@ -1,6 +1,6 @@
 """bf16 beside fp32, the same seeds: `python -m benchmarks.precision cifar10-mini/mlp ...`.
 
-Each case is DATASET/ARCHITECTURE, targets on the first quarter, 50 epochs. Writes one line a model to
+Each case is DATASET/ARCHITECTURE or DATASET/ARCHITECTURE/SEEDS (default 5), targets on the first quarter, 50 epochs. Writes one line a model to
 book/results/precision.csv (other cases' lines stay) and the comparison to precision_summary.csv.
 """
 
@@ -15,15 +15,14 @@ from mia_utils import LossAttack, Store, TrainConfig, evaluate, load_dataset, qu
 from mia_utils.errors import InputError
 
 RESULTS = Path("book/results")
-SEEDS = range(5)
 FIGURES = {"test_accuracy": "test accuracy", "auc": "loss AUC", "tpr": "TPR at FPR 1 %"}
 
 
-def measure(dataset: str, architecture: str) -> list[dict]:
-    """Ten targets, trained unless the store has them."""
+def measure(dataset: str, architecture: str, seeds: int) -> list[dict]:
+    """Two targets a seed, trained unless the store has them."""
     pool, store = load_dataset(dataset), Store()
     rows = []
-    for seed in SEEDS:
+    for seed in range(seeds):
         target, _ = quarter_masks(pool.labels, seed=seed, shadow_models=1)
         for precision in ("fp32", "bf16"):
             outputs = train(
@@ -71,10 +70,10 @@ def main(cases: list[str]) -> int:
     path = RESULTS / "precision.csv"
     table = pd.read_csv(path) if path.exists() else pd.DataFrame()
     for case in cases:
-        dataset, _, architecture = case.partition("/")
-        if not architecture:
-            raise InputError(f"case {case!r}; expected DATASET/ARCHITECTURE")
-        new = pd.DataFrame(measure(dataset, architecture))
+        dataset, architecture, *more = case.split("/") if "/" in case else (case, "")
+        if not architecture or not all(x.isdigit() and int(x) > 1 for x in more) or len(more) > 1:
+            raise InputError(f"case {case!r}; expected DATASET/ARCHITECTURE or .../SEEDS, from 2 on")
+        new = pd.DataFrame(measure(dataset, architecture, int(more[0]) if more else 5))
         if len(table):
             same = (table["dataset"] == dataset) & (table["architecture"] == architecture)
             table = table[~same]

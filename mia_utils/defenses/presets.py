@@ -12,6 +12,7 @@ from ..engine import train
 from ..errors import InputError
 from ..outputs import Outputs
 from . import masking
+from .memguard import memguard
 from .stacking import train_stacked
 
 
@@ -59,6 +60,7 @@ _ALL = (
     Defense("temperature", "temperature 4", mask=partial(masking.temperature, value=4.0)),
     Defense("noise", "noise 2 on logits", mask=partial(masking.noise, scale=2.0)),
     Defense("label_only", "label only", mask=masking.label_only),
+    Defense("memguard", "MemGuard", mask=memguard),
 )
 _BY_NAME = {defense.name: defense for defense in _ALL}
 
