@@ -339,9 +339,11 @@ def test_groups_for_the_figures_hold_like_records_only(finished):
     off = changed(record, shadow_dataset="mnist")
     longer = changed(record, epochs=9)
     masked = changed(record, defense="top1", shadow_defense="top1", balanced_accuracy=0.1)
-    frame = pd.DataFrame([record, off, longer, masked])
+    rounded = changed(record, precision="bf16")
+    frame = pd.DataFrame([record, off, longer, masked, rounded])
     ((shared, rows),) = report_table.crossed(frame, "dataset")
-    assert shared == {"architecture": "cnn", "epochs": 2} and 9 not in set(rows["epochs"])
+    assert shared == {"architecture": "cnn", "epochs": 2, "precision": "fp32"}
+    assert set(rows["epochs"]) == {2} and set(rows["precision"]) == {"fp32"}
     assert list(report_table.crossed(frame, "architecture")) == []
     ((dataset, architecture, rows),) = report_table.defended(frame)
     assert (dataset, architecture) == ("digits", "cnn")
