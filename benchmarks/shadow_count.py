@@ -26,10 +26,10 @@ from mia_utils.data import Masks
 
 MOST, TARGETS, EPOCHS, POOL, SEED = 64, 4, 30, 500, 0
 ATTACKS = {  # and the fewest shadow models that the attack can do with
-    "LiRA online": (LiRA(threshold=0), 2),
+    "LiRA online": (LiRA(threshold=0), 4),
     "LiRA online, own variance": (LiRA(variance="per_record", threshold=0), 4),
     "RMIA online": (RMIA(threshold=0), 2),
-    "LiRA offline": (LiRA(online=False, threshold=0), 2),
+    "LiRA offline": (LiRA(online=False, threshold=0), 4),
     "RMIA offline": (RMIA(online=False, threshold=0), 1),
     "calibrated loss": (CalibratedAttack(threshold=0), 1),
 }
