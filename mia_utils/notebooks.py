@@ -198,10 +198,21 @@ def _records_hash(folder: str) -> str:
     return _sha256(*(part for path in paths for part in (path.name, path.read_bytes())))
 
 
+def _tables_hash(notebook: NotebookNode) -> str:
+    """Of the published tables (book/results/*.csv), if a cell reads them."""
+    from .results import published
+
+    if not any("results.published()" in cell.source for cell in code_cells(notebook)):
+        return ""
+    paths = sorted(published().glob("*.csv"))
+    return _sha256(*(part for path in paths for part in (path.name, path.read_bytes())))
+
+
 def run_hash(notebook: NotebookNode, values: Mapping) -> str:
     """Hash (16 hex digits) of what decides a run: code cells, all parameters, data, package."""
     given = json.dumps(dict(values), sort_keys=True)
-    return _sha256(source_hash(notebook), given, data_fingerprint(values), package_hash())[:16]
+    data = data_fingerprint(values) + _tables_hash(notebook)
+    return _sha256(source_hash(notebook), given, data, package_hash())[:16]
 
 
 # ---- execution ---------------------------------------------------------------------------------

@@ -266,3 +266,21 @@ def test_pair_command(tmp_path, capsys):
     assert notebooks.main(["sync", str(tmp_path)]) == 0
     assert notebooks.main(["check", str(tmp_path)]) == 0
     assert re.search(r"missing\nwritten: .*01_a.ipynb\npairs: in sync\n$", capsys.readouterr().out)
+
+
+# ---- tables that a chapter reads ----
+
+
+def test_a_changed_table_changes_the_run_of_who_reads_it(tmp_path, monkeypatch):
+    (tmp_path / "records").mkdir()
+    (tmp_path / "records/r1.jsonl").write_text("{}\n")
+    monkeypatch.setenv("MIA_RESULTS_PUBLISHED", str(tmp_path))
+    readers = [book("x = pd.read_csv(results.published() / 'a.csv')"), book("x = 1")]
+
+    def hashes():
+        return [notebooks.run_hash(n, notebooks.parameters(n)) for n in readers]
+
+    before = hashes()
+    (tmp_path / "a.csv").write_text("1\n")
+    after = hashes()
+    assert before[0] != after[0] and before[1] == after[1]
