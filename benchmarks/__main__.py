@@ -52,7 +52,7 @@ def main(chosen: list[str]) -> int:
             verdict = {"yes": "met", "no": "NOT met", "": ""}[r.met]
             print(
                 f"{r.benchmark:45s} {r.what:55s} {r.value:7.3g} "
-                f"({r.low:.3g} to {r.high:.3g})  {r.goal:8s} {verdict}"
+                f"({r.low:.3g} to {r.high:.3g})  {r.goal:14s} {verdict}"
             )
     from .figure import draw
 

@@ -61,9 +61,9 @@ def likelihood() -> list[Ratio]:
         case = f"64 models x 60,000 records x {classes} classes"
         for name in ("LiRA", "RMIA"):
             share = found[name] / 20
-            rows.append(Ratio(case, f"{name}, share of 20 s", share, share, share, "<= 1"))
+            rows.append(Ratio(case, f"{name}, share of 20 s", share, share, share, "at most 1"))
         share = found["memory"] / limit
-        rows.append(Ratio(case, f"memory, share of {limit >> 30} GB", share, share, share, "<= 1"))
+        rows.append(Ratio(case, f"memory, share of {limit >> 30} GB", share, share, share, "at most 1"))
     return rows
 
 

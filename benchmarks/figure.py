@@ -24,7 +24,7 @@ def draw(results: Path, path: Path) -> None:
     errors = [table["median"] - table["lowest"], table["highest"] - table["median"]]
     ax.barh(table["ratio of"], table["median"], xerr=errors, color=colours, height=0.65)
     for y, goal in enumerate(table["goal"]):
-        limit = float(goal.split()[1])
+        limit = float(goal.split()[-1])
         ax.plot([limit, limit], [y - 0.4, y + 0.4], color="black", linewidth=2)
     ax.axvline(1, color="0.5", linestyle="--", linewidth=1)
     ax.set(xlabel="times as fast (black: the goal)", xlim=(0, None))

@@ -85,7 +85,7 @@ def step() -> list[Ratio]:
             with one_core():
                 found = rounds(contestants, 5)
         for other in list(contestants)[1:]:
-            goal = "<= 2" if "ours" in other else ""
+            goal = "at most 2" if "ours" in other else ""
             rows.append(
                 ratio(f"{name} cnn, DP-SGD", f"{other}, cost over the plain step",
                       np.asarray(found[other] / found["plain"]), goal)

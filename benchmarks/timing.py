@@ -23,7 +23,7 @@ class Ratio:
     value, low, high : float
         Median, smallest and largest over rounds.
     goal : str
-        ">= 3", "<= 0.03", or "" where there is none.
+        "at least 3", "at most 0.03", or "" where there is none.
     """
 
     benchmark: str
@@ -38,8 +38,8 @@ class Ratio:
         """"yes", "no", or "" without a goal."""
         if not self.goal:
             return ""
-        sign, limit = self.goal.split()
-        reached = self.value >= float(limit) if sign == ">=" else self.value <= float(limit)
+        _, side, limit = self.goal.split()
+        reached = self.value >= float(limit) if side == "least" else self.value <= float(limit)
         return "yes" if reached else "no"
 
 

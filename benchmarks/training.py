@@ -30,9 +30,9 @@ def against_others() -> list[Ratio]:
     with one_core():
         found = rounds(contestants, 5)
     rows = []
-    for precision, goal in (("fp32", ">= 2"), ("bf16", ">= 3")):
+    for precision, goal in (("fp32", "at least 2"), ("bf16", "at least 3")):
         for name in list(contestants)[2:]:
-            wanted = goal if "author" in name else ">= 2"
+            wanted = goal if "author" in name else "at least 2"
             rows.append(
                 ratio("MNIST CNN", f"{precision} against {name}", found[name] / found[precision], wanted)
             )
@@ -94,7 +94,7 @@ def share_of_the_processor() -> list[Ratio]:
         name = "MNIST" if shape[2] == 1 else "CIFAR"
         rows.append(
             ratio(f"{name} {architecture}", "bf16 step, share of the best matrix product",
-                  np.array(shares), f">= {goal}")
+                  np.array(shares), f"at least {goal}")
         )  # fmt: skip
     return rows
 
@@ -111,7 +111,7 @@ def share_of_loading() -> list[Ratio]:
             found = rounds(contestants, 5)
         rows.append(
             ratio(f"{name} cnn", "loading, share of a fp32 step", found["loading"] / found["step"],
-                  "<= 0.03")
+                  "at most 0.03")
         )  # fmt: skip
     return rows
 
@@ -146,4 +146,4 @@ def two_processes() -> list[Ratio]:
     first, two, last = run(1), run(2), run(1)
     one = np.concatenate([first, last])
     values = 2 * np.median(one) / two
-    return [ratio("CIFAR cnn", "two processes on two cores, over one", values, ">= 1.8")]
+    return [ratio("CIFAR cnn", "two processes on two cores, over one", values, "at least 1.8")]

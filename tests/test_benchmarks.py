@@ -21,12 +21,12 @@ from mia_utils.models import build
 
 
 def test_a_goal_is_met_or_not():
-    assert Ratio("a", "b", 2.0, 1.9, 2.1, ">= 2").met == "yes"
-    assert Ratio("a", "b", 1.9, 1.9, 2.1, ">= 2").met == "no"
-    assert Ratio("a", "b", 0.03, 0, 1, "<= 0.03").met == "yes"
-    assert Ratio("a", "b", 0.04, 0, 1, "<= 0.03").met == "no"
+    assert Ratio("a", "b", 2.0, 1.9, 2.1, "at least 2").met == "yes"
+    assert Ratio("a", "b", 1.9, 1.9, 2.1, "at least 2").met == "no"
+    assert Ratio("a", "b", 0.03, 0, 1, "at most 0.03").met == "yes"
+    assert Ratio("a", "b", 0.04, 0, 1, "at most 0.03").met == "no"
     assert Ratio("a", "b", 1, 1, 1).met == ""
-    made = ratio("a", "b", [3.0, 1.0, 2.0], ">= 2")
+    made = ratio("a", "b", [3.0, 1.0, 2.0], "at least 2")
     assert (made.value, made.low, made.high, made.met) == (2.0, 1.0, 3.0, "yes")
 
 
