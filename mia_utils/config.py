@@ -85,7 +85,7 @@ class TrainConfig:
         In [0, 1).
     relax_loss : float
         The loss that RelaxLoss (Chen, Yu & Fritz, 2022) aims at, its alpha, in nats; 0 is off.
-        Not with mixup.
+        Not with mixup or label smoothing.
     early_stopping : int
         Patience in epochs on a tenth of the members that is held out, trained on by nobody and
         evaluated nowhere; 0 is off.
@@ -144,6 +144,10 @@ class TrainConfig:
         _check(self.relax_loss >= 0, "relax_loss", self.relax_loss, "a loss > 0, or 0 for none")
         if self.relax_loss and self.mixup:
             raise InputError("relax_loss and mixup together: a mixed record has no one label; choose one")
+        if self.relax_loss and self.label_smoothing:
+            raise InputError(
+                "relax_loss and label_smoothing together: RelaxLoss flattens labels itself; choose one"
+            )
         not_alone = [n for n in ("mixup", "relax_loss", "early_stopping") if getattr(self, n)]
         if self.dp is not None and not_alone:
             other = not_alone[0]

@@ -21,8 +21,8 @@ from .config import DPConfig, TrainConfig
 from .data import Pool
 from .errors import InputError
 from .models import build
-from .regularization import crop_flip
-from .training import Loader, Trained, make_optimizer, pixel_change, score
+from .stepping import set_rate
+from .training import Loader, Trained, make_optimizer, score, training_batch
 
 _PHYSICAL = 256
 """Records whose gradients are in memory at once; larger batches are gathered from several."""
@@ -188,8 +188,7 @@ def fit_private(
     for epoch in range(config.epochs):
         model.train()
         if config.lr_drop is not None and epoch >= config.lr_drop:
-            for group in optimizer.param_groups:
-                group["lr"] = config.lr / 10
+            set_rate(optimizer, config.lr / 10)
         total, seen = torch.zeros((), device=device), 0
         for _ in range(steps // config.epochs):
             batch = torch.from_numpy(index[rng.random(len(index)) < rate]).to(device)
@@ -214,9 +213,7 @@ def _step(model, gradients, optimizer, loader: Loader, batch: torch.Tensor, conf
     for number, part in enumerate(parts):
         optimizer.signal_skip_step(number < len(parts) - 1)
         if len(part):
-            x = loader(part, pixel_change(config))
-            if config.augmentation == "crop_flip":
-                x = crop_flip(x)
+            x = training_batch(loader, part, config.augmentation)
             found, losses = gradients(x, loader.labels[part])
             total += losses.sum()
         for name, parameter in model.named_parameters():

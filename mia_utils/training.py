@@ -98,15 +98,16 @@ def make_optimizer(
     return kind(model.parameters(), capturable=graphed, **options)
 
 
-def pixel_change(config: TrainConfig):
-    """What a configuration does to images before they are normalised, a function or None."""
-    return regularization.randaugment if config.augmentation == "randaugment" else None
+def training_batch(loader: Loader, index: torch.Tensor, augmentation: str) -> torch.Tensor:
+    """Records of one step, augmented: RandAugment works on bytes, crop and flip on any image."""
+    if augmentation == "randaugment":
+        return loader(index, regularization.randaugment)
+    x = loader(index)
+    return regularization.crop_flip(x) if augmentation == "crop_flip" else x
 
 
-def _step_loss(model, x, y, config: TrainConfig, amp, epoch: int = 0) -> torch.Tensor:
+def _step_loss(model, x, y, config: TrainConfig, amp, epoch: int) -> torch.Tensor:
     """Mean loss of one batch, with whatever the configuration does to it."""
-    if config.augmentation == "crop_flip":
-        x = regularization.crop_flip(x)
     if config.mixup:
         x, partner, weight = regularization.mixup(x, y, config.mixup)
     with amp():
@@ -131,7 +132,7 @@ class Bench:
     epoch: int = 0  # of the step to come: RelaxLoss alternates
 
 
-_reusable: dict[tuple, tuple[np.ndarray, Bench]] = {}
+_reusable: dict[tuple, tuple[np.ndarray, np.ndarray, Bench]] = {}
 """On a GPU, the last bench with its recorded steps, for the next model of the same kind."""
 
 
@@ -144,9 +145,9 @@ def prepare(
     """
     model = build(architecture, records.shape[1:], classes, dropout=config.dropout)
     graphed = device == "cuda" and graphable(config) and not isinstance(records, np.memmap)
-    key = (id(records), architecture, classes, config, precision)
+    key = (id(records), id(labels), architecture, classes, config, precision)
     if graphed and key in _reusable:
-        bench = _reusable[key][1]
+        *_, bench = _reusable[key]
         refill(bench.model, bench.optimizer, model, config.lr)
         return bench
     model = model.to(device, memory_format=torch.channels_last)
@@ -159,18 +160,15 @@ def prepare(
             return contextlib.nullcontext()
         return torch.autocast(device, dtype=torch.bfloat16, cache_enabled=not graphed)
 
-    change = pixel_change(config)
-
     def loss(index: torch.Tensor) -> torch.Tensor:
-        x, y = loader(index, change), loader.labels[index]
-        return _step_loss(model, x, y, config, amp, bench.epoch)
+        x = training_batch(loader, index, config.augmentation)
+        return _step_loss(model, x, loader.labels[index], config, amp, bench.epoch)
 
-    if not graphed:
-        bench = Bench(model, optimizer, loader, EagerStep(optimizer, loss))
-        return bench  # named, since the loss reads its epoch
-    bench = Bench(model, optimizer, loader, GraphStep(optimizer, loss), reused=True)
-    _reusable.clear()
-    _reusable[key] = records, bench  # the records are kept so that their id stays theirs
+    step = (GraphStep if graphed else EagerStep)(optimizer, loss)
+    bench = Bench(model, optimizer, loader, step, reused=graphed)
+    if graphed:
+        _reusable.clear()
+        _reusable[key] = records, labels, bench  # the arrays are kept so that their ids stay theirs
     return bench
 
 
@@ -219,6 +217,9 @@ def fit(
         )
     began = time.perf_counter()
     torch.manual_seed(seed)
+    resumed = checkpoint is not None and checkpoint.exists()
+    if resumed:  # recorded steps would go on with the state that the checkpoint replaces
+        _reusable.clear()
     bench = prepare(records, labels, classes, architecture, config, precision, device)
     model, optimizer, loader, step = bench.model, bench.optimizer, bench.loader, bench.step
     held = holdout(members, config, seed)
@@ -226,7 +227,7 @@ def fit(
     watched = np.flatnonzero(held)
 
     state = {"epoch": 0, "losses": [], "seconds": 0.0, "best": (float("inf"), 0, None)}
-    if checkpoint is not None and checkpoint.exists():
+    if resumed:
         state = torch.load(checkpoint, weights_only=True, map_location=device)
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])

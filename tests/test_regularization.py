@@ -87,6 +87,8 @@ def test_what_does_not_go_together_is_refused(tmp_path):
         TrainConfig(relax_loss=-1)
     with pytest.raises(InputError, match="relax_loss and mixup"):
         TrainConfig(relax_loss=0.5, mixup=1.0)
+    with pytest.raises(InputError, match="relax_loss and label_smoothing"):
+        TrainConfig(relax_loss=0.5, label_smoothing=0.1)
     table = Pool.from_arrays("table", np.zeros((40, 6), np.float32), np.arange(40) % 2)
     masks, _ = quarter_masks(table.labels, seed=0, shadow_models=1)
     for augmentation in ("crop_flip", "randaugment"):
