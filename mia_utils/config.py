@@ -156,6 +156,15 @@ class TrainConfig:
                 "so the accountant's epsilon would not hold; choose one"
             )
 
+    def rate(self, epoch: int) -> float:
+        """Learning rate of an epoch, counted from 0.
+
+        >>> TrainConfig(lr_drop=40).rate(39), TrainConfig(lr_drop=40).rate(40)
+        (0.001, 0.0001)
+        """
+        dropped = self.lr_drop is not None and epoch >= self.lr_drop
+        return self.lr / 10 if dropped else self.lr
+
     def changed(self) -> dict:
         """The settings that differ from the defaults, for names and records.
 

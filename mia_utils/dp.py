@@ -187,8 +187,7 @@ def fit_private(
     losses = []
     for epoch in range(config.epochs):
         model.train()
-        if config.lr_drop is not None and epoch >= config.lr_drop:
-            set_rate(optimizer, config.lr / 10)
+        set_rate(optimizer, config.rate(epoch))
         total, seen = torch.zeros((), device=device), 0
         for _ in range(steps // config.epochs):
             batch = torch.from_numpy(index[rng.random(len(index)) < rate]).to(device)

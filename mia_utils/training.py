@@ -236,8 +236,7 @@ def fit(
     for epoch in range(state["epoch"], config.epochs):
         model.train()
         bench.epoch = epoch
-        if config.lr_drop is not None and epoch >= config.lr_drop:
-            set_rate(optimizer, config.lr / 10)
+        set_rate(optimizer, config.rate(epoch))
         # Drawn from (seed, epoch): a resumed run meets the same batches.
         order = torch.from_numpy(np.random.default_rng([seed, 0, epoch]).permutation(index))
         total = torch.zeros((), device=device)
