@@ -33,6 +33,8 @@ KERNEL_ENVIRONMENT = {
     "MPLBACKEND": "module://matplotlib_inline.backend_inline",
 }
 """One thread for each kernel, and figures in the notebook whatever the caller's own settings."""
+_STARTS = 3
+"""Starts of one notebook's kernel before its death is believed."""
 TOOLING = frozenset({"__main__", "book", "notebooks", "publish", "run", "sweep", "verify"})
 """Modules that start notebooks or print them, and can change nothing of what a cell computes."""
 
@@ -254,6 +256,29 @@ def is_done(path: Path, run: str) -> bool:
     return path.exists() and read(path).metadata.get("mia", {}).get("run") == run
 
 
+def _papermill(source: Path, running: Path, given: Mapping, progress: bool) -> None:
+    """Execute, with a new start for a kernel that never answered.
+
+    Kernels that start at the same time may be given the same free port. The later one then dies,
+    before any cell.
+    """
+    import papermill
+
+    for left in reversed(range(_STARTS)):
+        try:
+            papermill.execute_notebook(
+                source,
+                running,
+                given,
+                progress_bar=progress,
+                extra_arguments=["--log-level=CRITICAL"],  # their own log is noise
+            )
+            return
+        except RuntimeError as error:
+            if not left or "Kernel died before replying" not in str(error):
+                raise
+
+
 def execute(
     source: str | os.PathLike,
     out: str | os.PathLike,
@@ -287,13 +312,7 @@ def execute(
     failed = out.with_name(f"{out.stem}.failed.ipynb")
     try:
         with environment(**KERNEL_ENVIRONMENT):
-            papermill.execute_notebook(
-                source,
-                running,
-                given,
-                progress_bar=progress,
-                extra_arguments=["--log-level=CRITICAL"],  # their own log is noise
-            )
+            _papermill(source, running, given, progress)
         executed = read(running)
         executed.metadata["mia"] = {
             "run": run,

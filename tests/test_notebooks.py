@@ -200,6 +200,37 @@ def test_nothing_starts_with_a_wrong_parameter(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    "message, deaths, starts, finishes",
+    [
+        ("Kernel died before replying to kernel_info", 1, 2, True),
+        ("Kernel died before replying to kernel_info", 9, 3, False),
+        ("Kernel died", 1, 1, False),  # in the middle: a cell's own doing
+    ],
+)
+def test_a_kernel_that_never_answered_is_started_again(
+    tmp_path, monkeypatch, message, deaths, starts, finishes
+):
+    import papermill
+
+    source, out = save(book("print(epochs)"), tmp_path / "a.ipynb"), tmp_path / "out/a.ipynb"
+    really, tried = papermill.execute_notebook, []
+
+    def dying(*arguments, **options):
+        tried.append(None)
+        if len(tried) <= deaths:
+            raise RuntimeError(message)
+        return really(*arguments, **options)
+
+    monkeypatch.setattr(papermill, "execute_notebook", dying)
+    if finishes:
+        assert notebooks.execute(source, out, progress=False).exists()
+    else:
+        with pytest.raises(RuntimeError, match=message):
+            notebooks.execute(source, out, progress=False)
+    assert len(tried) == starts
+
+
 def test_what_is_no_notebook_is_refused(tmp_path):
     (tmp_path / "a.ipynb").write_text("no json")
     with pytest.raises(InputError, match="is not a notebook"):
