@@ -89,6 +89,9 @@ class TrainConfig:
     early_stopping : int
         Patience in epochs on a tenth of the members that is held out, trained on by nobody and
         evaluated nowhere; 0 is off.
+    soft_labels : str or None
+        Name, in the store, of the probabilities that are learned in place of the labels
+        (`Store.put_soft_labels`): distillation. Not with mixup, label smoothing, RelaxLoss or dp.
     dp : DPConfig or None
         DP-SGD in place of the plain step. Not with mixup, RelaxLoss or early stopping, whose steps
         depend on more than one record's clipped gradient.
@@ -111,6 +114,7 @@ class TrainConfig:
     label_smoothing: float = 0.0
     relax_loss: float = 0.0
     early_stopping: int = 0
+    soft_labels: str | None = None
     dp: DPConfig | None = None
 
     def __post_init__(self) -> None:
@@ -147,6 +151,12 @@ class TrainConfig:
         if self.relax_loss and self.label_smoothing:
             raise InputError(
                 "relax_loss and label_smoothing together: RelaxLoss flattens labels itself; choose one"
+            )
+        others = ("mixup", "label_smoothing", "relax_loss", "dp")
+        clash = [name for name in others if getattr(self, name)]
+        if self.soft_labels is not None and clash:
+            raise InputError(
+                f"soft_labels and {clash[0]} together: {clash[0]} works on plain labels; choose one"
             )
         not_alone = [n for n in ("mixup", "relax_loss", "early_stopping") if getattr(self, n)]
         if self.dp is not None and not_alone:

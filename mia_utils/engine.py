@@ -104,8 +104,8 @@ def train(
     Raises
     ------
     InputError
-        If masks and pool disagree, a model has no member, a setting is unknown, or the cluster
-        cannot be reached.
+        If masks and pool disagree, a model has no member, a setting is unknown, soft labels are
+        missing or of another shape, or the cluster cannot be reached.
     """
     from .device import alone, resolve_device, resolve_precision
     from .models import build
@@ -122,19 +122,26 @@ def train(
     place = resolve_backend(backend, scheduler)
     device = resolve_device(device)
     precision = resolve_precision(precision, device)
+    if config.augmentation != "none" and not pool.is_image:
+        raise InputError(
+            f"augmentation={config.augmentation!r} needs images; pool {pool.name!r} has feature "
+            f"rows of shape {pool.shape}"
+        )
     with alone(0):  # a size or name that cannot work fails here, before any work
         build(architecture, pool.shape, len(pool.classes), dropout=config.dropout)
-        if config.augmentation != "none" and not pool.is_image:
-            raise InputError(
-                f"augmentation={config.augmentation!r} needs images; pool {pool.name!r} has feature "
-                f"rows of shape {pool.shape}"
-            )
         if config.dp is not None:
             from .dp import check_private
 
             sizes = sorted(set(members.sum(axis=1).tolist()))
             check_private(architecture, pool, config, sizes, precision)
     store = store if isinstance(store, Store) else Store(store)
+    if config.soft_labels is not None:
+        shape = store.soft_labels(config.soft_labels).shape
+        if shape != (len(pool), len(pool.classes)):
+            raise InputError(
+                f"soft_labels have shape {shape}; pool {pool.name!r} needs "
+                f"({len(pool)}, {len(pool.classes)})"
+            )
     specs = specifications(
         pool, members, architecture, config, seed=seed, precision=precision, device=device
     )
@@ -259,6 +266,7 @@ def _fit_into_store(spec: ModelSpec, pool: Pool, root: Path) -> None:
     with store.lease(spec.name) as ours:
         if not ours:
             return
+        soft = spec.config.soft_labels
         with alone(spec.seed):
             trained = fit(
                 pool.records,
@@ -271,6 +279,7 @@ def _fit_into_store(spec: ModelSpec, pool: Pool, root: Path) -> None:
                 precision=spec.precision,
                 device=spec.device,
                 checkpoint=store.checkpoint(spec.name),
+                soft_labels=soft and store.soft_labels(soft),
             )
         if not np.isfinite(trained.logits).all():
             raise InputError(

@@ -99,6 +99,40 @@ class Store:
         with np.load(self.folder(name) / "weights.npz", allow_pickle=False) as archive:
             return dict(archive)
 
+    def put_soft_labels(self, probabilities: np.ndarray) -> str:
+        """Keep what a model shall learn in place of labels, float32 (N, C); its name is its hash."""
+        array = np.ascontiguousarray(probabilities, dtype=np.float32)
+        name = hashlib.sha256(array.tobytes() + str(array.shape).encode()).hexdigest()[:32]
+        final = self._soft_labels(name)
+        if not final.exists():
+            partial = final.with_name(f".{name}.{socket.gethostname()}.{os.getpid()}.npy")
+            with one_line_disk_errors(final, "--store, MIA_STORE"):
+                partial.parent.mkdir(parents=True, exist_ok=True)
+                try:
+                    np.save(partial, array)
+                    os.replace(partial, final)
+                finally:
+                    partial.unlink(missing_ok=True)
+        return name
+
+    def soft_labels(self, name: str) -> np.ndarray:
+        """float32 (N, C).
+
+        Raises
+        ------
+        InputError
+            If the store does not hold them.
+        """
+        try:
+            return np.load(self._soft_labels(name), allow_pickle=False)
+        except FileNotFoundError:
+            raise InputError(
+                f"no soft labels {name} in {self.root}; keep them with Store.put_soft_labels"
+            ) from None
+
+    def _soft_labels(self, name: str) -> Path:
+        return self.root / "soft_labels" / f"{name}.npy"
+
     @contextmanager
     def lease(self, name: str) -> Iterator[bool]:
         """Claim a model: True when it is ours to train, False when another process finished it."""

@@ -197,6 +197,7 @@ def fit(
     device: str = "cpu",
     checkpoint: Path | None = None,
     checkpoint_every: float = 600.0,
+    soft_labels: np.ndarray | None = None,
 ) -> Trained:
     """Train one model on its members and score the whole pool.
 
@@ -208,6 +209,8 @@ def fit(
     checkpoint : path or None
         Written every `checkpoint_every` seconds at an epoch's end, and read if it is there: the
         run then goes on as if it had never stopped.
+    soft_labels : float32 (N, C) or None
+        Probabilities to learn in place of the labels.
     """
     if config.dp is not None:
         from .dp import fit_private
@@ -220,7 +223,8 @@ def fit(
     resumed = checkpoint is not None and checkpoint.exists()
     if resumed:  # recorded steps would go on with the state that the checkpoint replaces
         _reusable.clear()
-    bench = prepare(records, labels, classes, architecture, config, precision, device)
+    learned = labels if soft_labels is None else soft_labels
+    bench = prepare(records, learned, classes, architecture, config, precision, device)
     model, optimizer, loader, step = bench.model, bench.optimizer, bench.loader, bench.step
     held = holdout(members, config, seed)
     index = np.flatnonzero(members & ~held)

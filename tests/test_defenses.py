@@ -1,4 +1,4 @@
-"""Masks: finite, label-preserving, no more informative than they may be; presets and stacking."""
+"""Masks: finite, label-preserving, no more informative than they may be; presets, stacking, SELENA."""
 
 import numpy as np
 import pytest
@@ -12,10 +12,13 @@ from mia_utils import (
     InputError,
     LossAttack,
     Outputs,
+    Pool,
+    Store,
     TrainConfig,
     auc,
     load_dataset,
     quarter_masks,
+    train,
 )
 from mia_utils.defenses import (
     label_only,
@@ -26,9 +29,11 @@ from mia_utils.defenses import (
     temperature,
     top_k,
     train_defended,
+    train_selena,
     train_stacked,
 )
 from mia_utils.defenses.masking import FLOOR
+from mia_utils.defenses.selena import soft_labels, split
 from mia_utils.defenses.stacking import parts
 from mia_utils.signals import log_softmax
 
@@ -166,3 +171,62 @@ def test_a_stack_has_three_disjoint_parts_and_learns(digits, tmp_path):
     np.testing.assert_allclose(np.exp(log_softmax(stack.logits)).sum(-1), 1)
     with pytest.raises(InputError, match="stacking cuts them"):
         parts(np.array([True, True]), seed=0)
+
+
+# ---- SELENA ----
+
+
+def test_each_member_is_missing_from_as_many_sub_models():
+    members = np.array([True, False, True] * 20)
+    cut = split(members, sub_models=5, left_out=2, seed=0)
+    assert (cut.sum(axis=0) == np.where(members, 3, 0)).all()
+    assert not np.array_equal(cut, split(members, sub_models=5, left_out=2, seed=1))
+    with pytest.raises(InputError, match="left_out=5 with sub_models=5"):
+        split(members, sub_models=5, left_out=5, seed=0)
+    with pytest.raises(InputError, match="1 members are too few for 25 sub-models"):
+        split(np.array([True]), sub_models=25, left_out=24, seed=0)
+
+
+def test_soft_labels_are_what_models_without_the_record_say():
+    rng = np.random.default_rng(0)
+    members = rng.random(40) < 0.5
+    cut = split(members, sub_models=4, left_out=1, seed=0)
+    answers = Outputs(rng.normal(size=(4, 40, 3)).astype(np.float32), np.zeros(40, int), cut)
+    found = soft_labels(answers, members)
+    for record in np.flatnonzero(members):
+        (model,) = np.flatnonzero(~cut[:, record])
+        expected = np.exp(log_softmax(answers.logits[model, record]))
+        np.testing.assert_allclose(found[record], expected, rtol=1e-6)
+    assert not found[~members].any()
+
+
+def test_selena_answers_without_its_members_labels(digits, tmp_path):
+    """A member's label that is wrong reaches only models that never answer about it."""
+    pool, masks = digits
+    rng = np.random.default_rng(0)
+    labels = pool.labels.copy()
+    wrong = rng.permutation(np.flatnonzero(masks.members[0]))[:20]
+    labels[wrong] = (labels[wrong] + 1 + rng.integers(0, 9, 20)) % 10
+    noisy = Pool.from_arrays("noisy", pool.records, labels)
+    settings = {"store": tmp_path, "jobs": 1, "progress": False}
+    plain = train(noisy, masks, "mlp", TrainConfig(epochs=60), **settings)
+    selena = train_selena(
+        noisy, masks, "mlp", TrainConfig(epochs=60), sub_models=4, left_out=2, **settings
+    )
+    learned = [(o.logits[0].argmax(-1) == labels)[wrong].mean() for o in (plain, selena)]
+    assert learned[0] > 0.9 and learned[1] < 0.3
+    outside = masks.evaluated[0] & ~masks.members[0]
+    assert (selena.logits[0].argmax(-1) == labels)[outside].mean() > 0.8
+    assert selena.names[0] in Store(tmp_path)
+
+
+def test_what_cannot_be_distilled_is_refused_before_any_training(digits, tmp_path):
+    pool, masks = digits
+    with pytest.raises(InputError, match="soft_labels and mixup together"):
+        train_selena(pool, masks, "mlp", TrainConfig(mixup=1.0), store=tmp_path)
+    assert not Store(tmp_path).names()
+    with pytest.raises(InputError, match="no soft labels nowhere"):
+        train(pool, masks, "mlp", TrainConfig(soft_labels="nowhere"), store=tmp_path)
+    name = Store(tmp_path).put_soft_labels(np.ones((3, 10)))
+    with pytest.raises(InputError, match=r"soft_labels have shape \(3, 10\)"):
+        train(pool, masks, "mlp", TrainConfig(soft_labels=name), store=tmp_path)

@@ -13,6 +13,7 @@ from ..errors import InputError
 from ..outputs import Outputs
 from . import masking
 from .memguard import memguard
+from .selena import train_selena
 from .stacking import train_stacked
 
 
@@ -49,6 +50,7 @@ _ALL = (
     Defense("relaxloss", "RelaxLoss 0.5", {"relax_loss": 0.5}),
     Defense("early_stopping", "early stopping", {"early_stopping": 5}),
     Defense("stacking", "stacking", trainer=train_stacked),
+    Defense("selena", "SELENA", trainer=train_selena),
     *(
         Defense(f"dp_eps{e}", f"DP-SGD, epsilon {e}", {"dp": DPConfig(epsilon=float(e))})
         for e in (1, 2, 4, 8)
