@@ -17,23 +17,18 @@ from .timing import Ratio, one_core, ratio, rounds
 
 
 def _functional(records, labels, classes):
-    from opacus.optimizers import DPOptimizer
-
-    from mia_utils.dp import _step, private_layers, record_gradients
+    from mia_utils.dp import prepare
 
     torch.manual_seed(0)
     config = TrainConfig(dp=DPConfig(noise_multiplier=1.0))
-    model = private_layers(build("cnn", records.shape[1:], classes)).train()
-    gradients = record_gradients(model)
-    optimizer = DPOptimizer(
-        torch.optim.Adam(model.parameters(), lr=1e-3, fused=True),
-        noise_multiplier=1.0, max_grad_norm=1.0, expected_batch_size=loops.BATCH,
-    )  # fmt: skip
-    loader = Loader(records, labels, "cpu")
+    model, _, _, step = prepare(
+        records, labels, classes, "cnn", config, noise=1.0, expected=loops.BATCH, seed=0
+    )
+    model.train()
 
     def epoch() -> None:
         for batch in torch.randperm(len(records)).split(loops.BATCH):
-            _step(model, gradients, optimizer, loader, batch, config)
+            step(batch)
 
     return epoch
 

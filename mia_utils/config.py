@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 
 from .errors import InputError
 
@@ -34,6 +34,9 @@ class DPConfig:
     max_grad_norm : float
         L2 norm to which each record's gradient is clipped.
     accountant : "prv" or "rdp"
+    multiplicity : int
+        Augmented copies of a record whose gradients are averaged before they are clipped, so that
+        they cost no privacy (De et al., 2022, section 3.3); needs an augmentation.
 
     Raises
     ------
@@ -46,6 +49,7 @@ class DPConfig:
     delta: float = 1e-5
     max_grad_norm: float = 1.0
     accountant: str = "prv"
+    multiplicity: int = 1
 
     def __post_init__(self) -> None:
         if (self.epsilon is None) == (self.noise_multiplier is None):
@@ -60,6 +64,8 @@ class DPConfig:
         _check(0 < self.delta < 1, "delta", self.delta, "a number in (0, 1)")
         _check(self.max_grad_norm > 0, "max_grad_norm", self.max_grad_norm, "a positive number")
         _check(self.accountant in ACCOUNTANTS, "accountant", self.accountant, f"one of {ACCOUNTANTS}")
+        copies = self.multiplicity
+        _check(int(copies) == copies >= 1, "multiplicity", copies, "an integer >= 1")
 
 
 @dataclass(frozen=True)
@@ -165,6 +171,11 @@ class TrainConfig:
                 f"dp and {other} together: {other} uses records beyond their own clipped gradient, "
                 "so the accountant's epsilon would not hold; choose one"
             )
+        if self.dp is not None and self.dp.multiplicity > 1 and self.augmentation == "none":
+            raise InputError(
+                f"multiplicity={self.dp.multiplicity} without augmentation: all copies would be the "
+                "same; set augmentation to 'crop_flip' or 'randaugment'"
+            )
 
     def rate(self, epoch: int) -> float:
         """Learning rate of an epoch, counted from 0.
@@ -183,8 +194,12 @@ class TrainConfig:
         >>> TrainConfig(epochs=30).changed()
         {'epochs': 30}
         """
-        return {
-            f.name: asdict(value) if isinstance(value, DPConfig) else value
-            for f in fields(self)
-            if (value := getattr(self, f.name)) != f.default
-        }
+        return _changed(self)
+
+
+def _changed(settings) -> dict:
+    return {
+        f.name: _changed(value) if isinstance(value, DPConfig) else value
+        for f in fields(settings)
+        if (value := getattr(settings, f.name)) != f.default
+    }

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ from .stepping import set_rate
 from .training import Loader, Trained, make_optimizer, score, training_batch
 
 _PHYSICAL = 256
-"""Records whose gradients are in memory at once; larger batches are gathered from several."""
+"""Records (times copies) whose gradients are in memory at once; larger batches take several turns."""
 
 
 def private_layers(model: nn.Module) -> nn.Module:
@@ -36,12 +36,17 @@ def private_layers(model: nn.Module) -> nn.Module:
 
 
 def record_gradients(model: nn.Module, label_smoothing: float = 0.0):
-    """Function (x (B, ...), y (B,)) -> (gradients by parameter name (B, ...), losses (B,))."""
+    """Function (x (B, copies, ...), y (B,)) -> (gradients by parameter name (B, ...), losses (B,)).
+
+    A record's loss is the mean over its copies.
+    """
     from torch.func import functional_call, grad_and_value, vmap
 
     def loss(parameters, x, y):
-        logits = functional_call(model, parameters, (x[None],))
-        return functional.cross_entropy(logits, y[None], label_smoothing=label_smoothing)
+        logits = functional_call(model, parameters, (x,))
+        return functional.cross_entropy(
+            logits, y.expand(len(logits)), label_smoothing=label_smoothing
+        )
 
     each = vmap(grad_and_value(loss), in_dims=(None, 0, 0), randomness="different")
 
@@ -121,7 +126,7 @@ def check_private(
             f"{architecture}: BatchNorm mixes the records of a batch; GroupNorm takes its place",
             stacklevel=3,
         )
-    records = torch.zeros(2, *(pool.shape[2:] + pool.shape[:2] if pool.is_image else pool.shape))
+    records = torch.zeros(2, 1, *(pool.shape[2:] + pool.shape[:2] if pool.is_image else pool.shape))
     private = private_layers(model).train()
     before = {name: value.clone() for name, value in private.named_buffers()}
     try:
@@ -145,6 +150,39 @@ def check_private(
         noise_multiplier(config.dp, *sampling(config, members))
 
 
+def prepare(
+    records: np.ndarray,
+    labels: np.ndarray,
+    classes: int,
+    architecture: str,
+    config: TrainConfig,
+    *,
+    noise: float,
+    expected: float,
+    seed: int,
+    device: str = "cpu",
+):
+    """A fresh model, from the global generator, with optimizer, loader and step (batch) -> loss.
+
+    `noise` is the multiplier, `expected` the batch size that a step's sum is divided by.
+    """
+    from opacus.optimizers import DPOptimizer
+
+    model = build(architecture, records.shape[1:], classes, dropout=config.dropout)
+    # Not channels_last: the fused optimizers take a gradient's strides to be the parameter's.
+    model = private_layers(model).to(device)
+    optimizer = DPOptimizer(
+        make_optimizer(model, config, device),
+        noise_multiplier=noise,
+        max_grad_norm=config.dp.max_grad_norm,
+        expected_batch_size=expected,
+        generator=torch.Generator(device).manual_seed(seed),
+    )
+    loader = Loader(records, labels, device)
+    gradients = record_gradients(model, config.label_smoothing)
+    return model, optimizer, loader, partial(_step, model, gradients, optimizer, loader, config)
+
+
 def fit_private(
     records: np.ndarray,
     labels: np.ndarray,
@@ -163,26 +201,16 @@ def fit_private(
     divides by the expected batch size. Sampling and noise come from the seed: repeatable for
     research. A release to the public needs a secure generator.
     """
-    from opacus.optimizers import DPOptimizer
-
     began = time.perf_counter()
     torch.manual_seed(seed)
     dp = config.dp
-    model = build(architecture, records.shape[1:], classes, dropout=config.dropout)
-    # Not channels_last: the fused optimizers take a gradient's strides to be the parameter's.
-    model = private_layers(model).to(device)
     index = np.flatnonzero(members)
     rate, steps = sampling(config, len(index))
     noise = noise_multiplier(dp, rate, steps)
-    gradients = record_gradients(model, config.label_smoothing)
-    optimizer = DPOptimizer(
-        make_optimizer(model, config, device),
-        noise_multiplier=noise,
-        max_grad_norm=dp.max_grad_norm,
-        expected_batch_size=rate * len(index),
-        generator=torch.Generator(device).manual_seed(seed),
-    )
-    loader = Loader(records, labels, device)
+    model, optimizer, loader, step = prepare(
+        records, labels, classes, architecture, config,
+        noise=noise, expected=rate * len(index), seed=seed, device=device,
+    )  # fmt: skip
     rng = np.random.default_rng([seed, 4])
     losses = []
     for epoch in range(config.epochs):
@@ -191,7 +219,7 @@ def fit_private(
         total, seen = torch.zeros((), device=device), 0
         for _ in range(steps // config.epochs):
             batch = torch.from_numpy(index[rng.random(len(index)) < rate]).to(device)
-            total += _step(model, gradients, optimizer, loader, batch, config)
+            total += step(batch)
             seen += len(batch)
         losses.append(float(total) / max(1, seen))
     privacy = {
@@ -205,14 +233,16 @@ def fit_private(
     return Trained(model, score(model, loader), losses, time.perf_counter() - began, privacy)
 
 
-def _step(model, gradients, optimizer, loader: Loader, batch: torch.Tensor, config: TrainConfig):
+def _step(model, gradients, optimizer, loader: Loader, config: TrainConfig, batch: torch.Tensor):
     """One private step; returns the summed loss of the batch. An empty batch still adds noise."""
     total = torch.zeros((), device=batch.device)
-    parts = batch.split(_PHYSICAL) if len(batch) else (batch,)
+    copies = config.dp.multiplicity
+    parts = batch.split(max(1, _PHYSICAL // copies)) if len(batch) else (batch,)
     for number, part in enumerate(parts):
         optimizer.signal_skip_step(number < len(parts) - 1)
         if len(part):
-            x = training_batch(loader, part, config.augmentation)
+            x = training_batch(loader, part.repeat_interleave(copies), config.augmentation)
+            x = x.unflatten(0, (len(part), copies))
             found, losses = gradients(x, loader.labels[part])
             total += losses.sum()
         for name, parameter in model.named_parameters():

@@ -1,6 +1,7 @@
 """DP-SGD: exact per-record gradients, the clipping bound, the accountant, and clear refusals."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -41,13 +42,40 @@ def test_per_record_gradients_equal_a_loop_of_single_records(pool, architecture)
     model.to(memory_format=torch.channels_last)
     x = Loader(pool.records, pool.labels, "cpu")(torch.arange(6))
     y = torch.from_numpy(pool.labels[:6])
-    found, losses = record_gradients(model)(x, y)
+    found, losses = record_gradients(model)(x[:, None], y)
     for i in range(6):
         loss = functional.cross_entropy(model(x[i : i + 1]), y[i : i + 1])
         alone = torch.autograd.grad(loss, list(model.parameters()))
         torch.testing.assert_close(losses[i], loss)
         for (name, _), gradient in zip(model.named_parameters(), alone, strict=True):
             torch.testing.assert_close(found[name][i], gradient, rtol=1e-3, atol=1e-5)
+
+
+def test_copies_of_a_record_count_as_one(pool):
+    """The gradient of a record is the mean over its copies, before anything is clipped."""
+    torch.manual_seed(0)
+    model = build("cnn", pool.shape, 4).eval()
+    x = Loader(pool.records, pool.labels, "cpu")(torch.arange(6))
+    y = torch.from_numpy(pool.labels[:2])
+    found, _ = record_gradients(model)(x.unflatten(0, (2, 3)), y)
+    single, _ = record_gradients(model)(x[:, None], y.repeat_interleave(3))
+    for name, gradient in found.items():
+        expected = single[name].unflatten(0, (2, 3)).mean(dim=1)
+        torch.testing.assert_close(gradient, expected, rtol=1e-3, atol=1e-5)
+
+
+def test_copies_spend_no_privacy_and_need_an_augmentation(pool):
+    several = TrainConfig(
+        epochs=1, batch_size=16, augmentation="crop_flip",
+        dp=DPConfig(noise_multiplier=1.0, delta=1e-3, multiplicity=3),
+    )  # fmt: skip
+    one = replace(several, dp=replace(several.dp, multiplicity=1))
+    a, b = private(pool, several), private(pool, one)
+    assert a.privacy == b.privacy and not np.array_equal(a.logits, b.logits)
+    with pytest.raises(InputError, match="multiplicity=3 without augmentation"):
+        replace(several, augmentation="none")
+    with pytest.raises(InputError, match="multiplicity=0"):
+        DPConfig(epsilon=1.0, multiplicity=0)
 
 
 @pytest.mark.parametrize("physical", [256, 5])
