@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .data import Pool
 from .errors import InputError
 from .store import Store
 
@@ -33,9 +32,7 @@ class Oracle:
         self.queries = 0
 
     @classmethod
-    def of_stored(
-        cls, name: str, pool: Pool, store: str | os.PathLike | Store | None = None
-    ) -> Oracle:
+    def of_stored(cls, name: str, store: str | os.PathLike | Store | None = None) -> Oracle:
         """A model of the store behind its labels.
 
         Raises

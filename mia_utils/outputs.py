@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .data import Pool
 from .errors import InputError
 
 
@@ -209,3 +210,38 @@ def align(a: Outputs, b: Outputs) -> None:
         raise InputError("the outputs have the same ids but different labels")
     if a.classes != b.classes:
         raise InputError(f"the outputs have {a.classes} and {b.classes} classes")
+
+
+def check_outputs(value, role: str) -> Outputs:
+    """`value`, if it is one `Outputs`.
+
+    Raises
+    ------
+    InputError
+        If it is anything else; `role` (such as "LossAttack.score(target)") says where.
+    """
+    if not isinstance(value, Outputs):
+        raise InputError(f"{role} got {type(value).__name__}; expected Outputs")
+    return value
+
+
+def check_stored(outputs, pool: Pool, role: str) -> Outputs:
+    """`outputs`, if they name stored models and are about this pool.
+
+    Raises
+    ------
+    InputError
+        Otherwise.
+    """
+    check_outputs(outputs, role)
+    if not outputs.names:
+        raise InputError(
+            f"{role} got outputs without names of stored models; pass what train() returned, or "
+            "its .select(...)"
+        )
+    if outputs.fingerprint != pool.fingerprint:
+        raise InputError(
+            f"{role} got outputs that come from pool {outputs.fingerprint[:12] or 'unknown'}, not "
+            f"from {pool.name!r} ({pool.fingerprint[:12]})"
+        )
+    return outputs

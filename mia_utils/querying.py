@@ -10,7 +10,7 @@ import numpy as np
 from .data import Pool
 from .engine import load_model
 from .errors import InputError
-from .outputs import Outputs
+from .outputs import Outputs, check_stored
 from .store import Store
 
 Transform = str | tuple | Callable[[np.ndarray], np.ndarray]
@@ -56,17 +56,7 @@ def query(
         If the outputs carry no names, the pool is another one, the transform is unknown or does
         not suit the records, or a model is not in the store.
     """
-    if not outputs.names:
-        raise InputError(
-            "query got outputs without names of stored models; pass what train() returned, or its "
-            ".select(...)"
-        )
-    if outputs.fingerprint != pool.fingerprint:
-        raise InputError(
-            f"the outputs come from pool {outputs.fingerprint[:12] or 'unknown'}, not from "
-            f"{pool.name!r} ({pool.fingerprint[:12]}); pass the pool that the models were trained "
-            "on"
-        )
+    check_stored(outputs, pool, "query")
     change = _named(transform, pool, seed)
     store = store if isinstance(store, Store) else Store(store)
     logits = np.empty_like(outputs.logits, subok=False)

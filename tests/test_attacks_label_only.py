@@ -6,7 +6,7 @@ from synthetic import scene
 
 from mia_utils import TrainConfig, load_dataset, quarter_masks, query, train
 from mia_utils.attacks import AugmentationAttack, BoundaryAttack, CorrectnessAttack
-from mia_utils.attacks.label_only import boundary_distance
+from mia_utils.attacks.boundary import boundary_distance
 from mia_utils.errors import InputError
 from mia_utils.evaluation import auc
 from mia_utils.oracle import Oracle
@@ -26,7 +26,7 @@ def trained(tmp_path_factory):
 
 def test_an_oracle_tells_labels_and_counts(trained):
     pool, outputs, store = trained
-    oracle = Oracle.of_stored(outputs.names[0], pool, store)
+    oracle = Oracle.of_stored(outputs.names[0], store)
     records = np.asarray(pool.records[:700], np.float32)
     np.testing.assert_array_equal(oracle.labels(records), outputs.logits[0, :700].argmax(axis=1))
     assert oracle.queries == 700
@@ -155,7 +155,7 @@ def test_what_is_not_stored_is_refused(trained):
     pool, outputs, store = trained
     with pytest.raises(InputError, match="without names"):
         BoundaryAttack(pool, store=store).score(outputs.replace(names=()))
-    with pytest.raises(InputError, match="comes from pool"):
+    with pytest.raises(InputError, match="come from pool"):
         BoundaryAttack(load_dataset("cifar10-mini"), store=store).score(outputs)
 
 

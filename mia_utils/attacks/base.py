@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import evaluation
 from ..errors import InputError
-from ..outputs import Outputs
+from ..outputs import Outputs, check_outputs
 
 
 def best_threshold(scores: np.ndarray, members: np.ndarray) -> float:
@@ -20,26 +20,13 @@ def best_threshold(scores: np.ndarray, members: np.ndarray) -> float:
     return evaluation.best_threshold(np.ravel(scores), np.ravel(members)).threshold
 
 
-def check_outputs(value, role: str) -> Outputs:
-    """`value`, if it is one `Outputs`.
-
-    Raises
-    ------
-    InputError
-        If it is anything else; `role` (such as "LossAttack.score(target)") says where.
-    """
-    if not isinstance(value, Outputs):
-        raise InputError(f"{role} got {type(value).__name__}; expected Outputs")
-    return value
-
-
 class Attack:
     """A membership inference attack, in scikit-learn's habit.
 
     `__init__` stores its arguments, `fit` returns the attack, what was learned ends in `_`, and a
     higher score always means a likelier member. A subclass that reads each answer by itself
-    defines `_score_records`; one that learns more than a threshold overrides `fit` too, one that
-    compares records or models overrides `score`.
+    defines `_score_records`, one that needs the model itself `_score_model`; one that learns more
+    than a threshold overrides `fit` too, one that compares records or models overrides `score`.
 
     Parameters
     ----------
@@ -92,9 +79,7 @@ class Attack:
         scores = np.full(target.members.shape, np.nan)
         for model, used in enumerate(target.evaluated):
             if used.any():
-                scores[model, used] = self._score_records(
-                    target.logits[model][used], target.labels[used]
-                )
+                scores[model, used] = self._score_model(target, model, used)
         return scores
 
     def predict(self, target: Outputs) -> np.ndarray:
@@ -115,6 +100,10 @@ class Attack:
                 "models with evaluated members and non-members"
             )
         return scores >= threshold
+
+    def _score_model(self, target: Outputs, model: int, used: np.ndarray) -> np.ndarray:
+        """Scores (n,) of the `used` records, bool (N,), of one model."""
+        return self._score_records(target.logits[model][used], target.labels[used])
 
     def _score_records(self, logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """Scores (n,) of one model's logits (n, C) for records with these labels (n,)."""

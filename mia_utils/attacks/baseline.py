@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from .. import signals
-from ..outputs import Outputs
-from .base import Attack, check_outputs
+from ..outputs import Outputs, check_outputs
+from .base import Attack
 
 
 class RandomAttack(Attack):

@@ -10,15 +10,13 @@ import numpy as np
 
 from .. import signals
 from ..data import Pool
-from ..errors import InputError
 from ..oracle import Oracle
 from ..outputs import Outputs
 from ..store import Store
-from .base import Attack, check_outputs
+from .base import Attack
+from .boundary import boundary_distance
 from .protocol import as_queries
-
-_TRIES = 20  # other records asked about until one has another label
-_ROWS = 2000  # changed records in memory at once
+from .stored import StoredModelAttack
 
 
 class AugmentationAttack(Attack):
@@ -61,12 +59,8 @@ class AugmentationAttack(Attack):
         )
         return np.where(queries[0].evaluated, right, np.nan)
 
-    def predict(self, target: Outputs | Sequence[Outputs]) -> np.ndarray:
-        """As `Attack.predict`; several queries of the same records as a sequence."""
-        return super().predict(target)
 
-
-class BoundaryAttack(Attack):
+class BoundaryAttack(StoredModelAttack):
     """Distance to the decision boundary (Choquette-Choo et al., 2021; Li & Zhang, 2021), found by
     HopSkipJump.
 
@@ -99,195 +93,28 @@ class BoundaryAttack(Attack):
         seed: int = 0,
         threshold: float | None = None,
     ) -> None:
-        super().__init__(threshold=threshold)
-        self.pool = pool
-        self.store = store
+        super().__init__(pool, store=store, threshold=threshold)
         self.iterations = iterations
         self.probes = probes
         self.seed = seed
 
     def score(self, target: Outputs) -> np.ndarray:
-        """Distances, float64 (M, N), NaN where the pair is not evaluated.
-
-        Raises
-        ------
-        InputError
-            If the outputs carry no names of stored models, or come from another pool.
-        """
-        check_stored(target, self.pool, "BoundaryAttack.score(target)")
-        scores = np.full(target.members.shape, np.nan)
-        queries = 0
-        for model, used in enumerate(target.evaluated):
-            oracle = Oracle.of_stored(target.names[model], self.pool, self.store)
-            scores[model, used] = boundary_distance(
-                oracle,
-                self.pool.records,
-                target.labels[used],
-                target.ids[used],
-                iterations=self.iterations,
-                probes=self.probes,
-                seed=self.seed,
-            )
-            queries += oracle.queries
-        self.queries_ = queries / max(1, int(target.evaluated.sum()))
+        """Distances, float64 (M, N), NaN where the pair is not evaluated; errors as in the base."""
+        self._asked = 0
+        scores = super().score(target)
+        self.queries_ = self._asked / max(1, int(target.evaluated.sum()))
         return scores
 
-
-def check_stored(outputs: Outputs, pool: Pool, role: str) -> Outputs:
-    """`outputs`, if they name stored models and are about this pool.
-
-    Raises
-    ------
-    InputError
-        Otherwise.
-    """
-    check_outputs(outputs, role)
-    if not outputs.names:
-        raise InputError(f"{role} got outputs without names of stored models; pass what train() gave")
-    if outputs.fingerprint != pool.fingerprint:
-        raise InputError(
-            f"{role} comes from pool {outputs.fingerprint[:12] or 'unknown'}, not from "
-            f"{pool.name!r} ({pool.fingerprint[:12]})"
+    def _score_model(self, target: Outputs, model: int, used: np.ndarray) -> np.ndarray:
+        oracle = Oracle.of_stored(target.names[model], self.store)
+        found = boundary_distance(
+            oracle,
+            self.pool.records,
+            target.labels[used],
+            target.ids[used],
+            iterations=self.iterations,
+            probes=self.probes,
+            seed=self.seed,
         )
-    return outputs
-
-
-def boundary_distance(
-    oracle: Oracle,
-    records: np.ndarray,
-    labels: np.ndarray,
-    ids: np.ndarray,
-    *,
-    iterations: int = 5,
-    probes: int = 50,
-    seed: int = 0,
-) -> np.ndarray:
-    """L2 distance of records to the nearest other label that HopSkipJump finds, float64 (n,).
-
-    HopSkipJump (Chen, Jordan & Wainwright, 2020, algorithm 2; untargeted, L2): from a point with
-    another label a binary search leads to the boundary, noisy probes around that point tell the
-    boundary's normal, a step along it leads away from the boundary, and so on. All records advance
-    together. It starts at other records of the pool, not at noise: less queries, and noise may have
-    the record's own label. The result is an upper bound of the true distance, closer with more
-    queries.
-
-    Parameters
-    ----------
-    records : (N, ...)
-        The pool's; images uint8 (the distance is then in units where black is 0 and white 1), or
-        features float32.
-    labels : int64 (n,)
-        True labels of the records asked about.
-    ids : int64 (n,)
-        Their rows in `records`.
-    iterations : int
-    probes : int
-        In iteration t, probes * sqrt(t) noisy probes a record.
-
-    Returns
-    -------
-    float64 (n,)
-        0 where the oracle's label is not the true one; infinity where no other label was met.
-
-    Raises
-    ------
-    InputError
-        If iterations or probes are not positive.
-    """
-    if iterations < 1 or probes < 1:
-        raise InputError(f"iterations={iterations}, probes={probes}; expected at least 1 of each")
-    image = np.asarray(records[:1]).dtype == np.uint8
-    scale = 255.0 if image else 1.0
-    rng = np.random.default_rng([seed, 7])
-    x = np.asarray(records[ids], np.float32).reshape(len(ids), -1) / scale
-    shape = records.shape[1:]
-    low, high = (0.0, 1.0) if image else (-np.inf, np.inf)
-
-    def other(points: np.ndarray, own: np.ndarray) -> np.ndarray:
-        """Does the oracle give another label than the record's? bool (rows,)."""
-        asked = points.reshape(-1, *shape)
-        return oracle.labels(asked * scale if image else asked) != own
-
-    distance = np.zeros(len(ids))
-    right = ~other(x, labels)
-    start, met = _starts(x, labels, right, records, scale, other, rng)
-    distance[right & ~met] = np.inf
-    active = np.flatnonzero(right & met)
-    if not active.size:
-        return distance
-    x, own, point = x[active], labels[active], start[active]
-    dimension = x.shape[1]
-    theta = dimension**-1.5  # algorithm 2's, for L2 and with gamma = 1
-    tolerance = min(theta, 1e-3)  # in few dimensions theta would stop far from the boundary
-    for t in range(1, iterations + 1):
-        point = _to_boundary(x, point, own, other, tolerance)
-        length = np.linalg.norm(point - x, axis=1)
-        width = 0.1 * np.ones(len(x)) if t == 1 else np.sqrt(dimension) * theta * length
-        normal = _normals(point, own, width, int(probes * np.sqrt(t)), other, rng, low, high)
-        step = length / np.sqrt(t)
-        moved, waiting = point.copy(), np.arange(len(x))
-        for _ in range(15):  # halve the step until the other label is kept
-            candidate = np.clip(
-                point[waiting] + step[waiting, None] * normal[waiting], low, high
-            ).astype(np.float32)
-            kept = other(candidate, own[waiting])
-            moved[waiting[kept]] = candidate[kept]
-            waiting = waiting[~kept]
-            if not waiting.size:
-                break
-            step[waiting] /= 2
-        closer = _to_boundary(x, moved, own, other, tolerance)
-        better = np.linalg.norm(closer - x, axis=1) < length
-        point = np.where(better[:, None], closer, point)
-    distance[active] = np.linalg.norm((point - x).astype(np.float64), axis=1)
-    return distance
-
-
-def _starts(x, labels, right, records, scale, other, rng):
-    """For each record another one with another answer (the nearest of a few), and if there is one."""
-    start, met = x.copy(), np.zeros(len(x), bool)
-    best = np.full(len(x), np.inf)
-    for number in range(_TRIES):
-        # After a first few tries only those without any go on.
-        wanting = np.flatnonzero(right & (~met if number >= 3 else True))
-        if not wanting.size:
-            break
-        drawn = rng.integers(0, len(records), wanting.size)
-        candidate = np.asarray(records[drawn], np.float32).reshape(wanting.size, -1) / scale
-        length = np.linalg.norm(candidate - x[wanting], axis=1)
-        take = other(candidate, labels[wanting]) & (length < best[wanting])
-        start[wanting[take]], best[wanting[take]] = candidate[take], length[take]
-        met[wanting[take]] = True
-    return start, met
-
-
-def _to_boundary(x, point, own, other, tolerance):
-    """Binary search on the line from x (own label) to point (another): the last point with another."""
-    near, far = np.zeros(len(x), np.float32), np.ones(len(x), np.float32)
-    for _ in range(int(np.ceil(np.log2(1 / tolerance)))):
-        middle = (near + far) / 2
-        beyond = other(x + middle[:, None] * (point - x), own)
-        far, near = np.where(beyond, middle, far), np.where(beyond, near, middle)
-    return x + far[:, None] * (point - x)
-
-
-def _normals(point, own, width, probes, other, rng, low, high):
-    """Monte-Carlo estimate of the boundary's normal, towards the other label, (n, D) of length 1."""
-    normal = np.empty_like(point)
-    group = max(1, _ROWS // probes)
-    for start in range(0, len(point), group):
-        part = slice(start, start + group)
-        centre = point[part, None]
-        noise = rng.standard_normal((len(centre), probes, point.shape[1]), np.float32)
-        noise /= np.linalg.norm(noise, axis=2, keepdims=True)
-        spread = width[part, None, None].astype(np.float32)
-        probe = np.clip(centre + spread * noise, low, high).astype(np.float32)
-        noise = (probe - centre) / spread
-        sign = np.where(
-            other(probe.reshape(-1, point.shape[1]), np.repeat(own[part], probes)), 1.0, -1.0
-        ).reshape(len(centre), probes)
-        mean = sign.mean(axis=1, keepdims=True)
-        weight = np.where(np.abs(mean) == 1, sign, sign - mean)  # a baseline, unless all agree
-        found = (weight[..., None] * noise).mean(axis=1)
-        normal[part] = found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
-    return normal
+        self._asked += oracle.queries
+        return found

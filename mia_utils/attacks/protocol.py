@@ -13,8 +13,8 @@ from typing import Self
 import numpy as np
 
 from ..errors import InputError
-from ..outputs import Outputs, align
-from .base import Attack, check_outputs
+from ..outputs import Outputs, align, check_outputs
+from .base import Attack
 
 OUT, IN = 0, 1
 MOST_LEFT_OUT = 4

@@ -9,8 +9,8 @@ import numpy as np
 
 from .. import signals
 from ..errors import InputError
-from ..outputs import Outputs
-from .base import Attack, check_outputs
+from ..outputs import Outputs, check_outputs
+from .base import Attack
 from .protocol import MOST_LEFT_OUT, leave_out, left_out_models, rows_in
 
 _CHUNK = 2**19  # probabilities of all targets held at once

@@ -13,10 +13,9 @@ from sklearn.preprocessing import StandardScaler
 from .. import signals
 from ..data import Pool
 from ..errors import InputError
-from ..outputs import Outputs
+from ..outputs import Outputs, check_stored
 from ..store import Store
-from .base import Attack
-from .label_only import check_stored
+from .stored import StoredModelAttack
 
 FEATURES = ("norm", "last_layer", "all")
 _MEMORY = 256 * 2**20  # bytes of gradients at once
@@ -97,7 +96,7 @@ def _total(log_norms: np.ndarray) -> np.ndarray:
     return 0.5 * np.logaddexp.reduce(2 * log_norms, axis=1)
 
 
-class GradientAttack(Attack):
+class GradientAttack(StoredModelAttack):
     """The gradient of the loss at a record (Nasr, Shokri & Houmansadr, 2019): small at members,
     where training has made it so.
 
@@ -126,12 +125,10 @@ class GradientAttack(Attack):
         store: str | os.PathLike | Store | None = None,
         threshold: float | None = None,
     ) -> None:
-        super().__init__(threshold=threshold)
+        super().__init__(pool, store=store, threshold=threshold)
         if features not in FEATURES:
             raise InputError(f"features is {features!r}; expected one of {FEATURES}")
-        self.pool = pool
         self.features = features
-        self.store = store
 
     @property
     def learns(self) -> bool:
@@ -159,26 +156,15 @@ class GradientAttack(Attack):
         return self
 
     def score(self, target: Outputs) -> np.ndarray:
-        """Scores, float64 (M, N), NaN where the pair is not evaluated.
-
-        Raises
-        ------
-        InputError
-            If the outputs carry no names of stored models, or come from another pool.
-        """
-        check_stored(target, self.pool, "GradientAttack.score(target)")
+        """Scores, float64 (M, N), NaN where the pair is not evaluated; errors as in the base, and
+        InputError if "all" is not fitted."""
         if self.features == "all":
             self._check_fitted("regression_")
-        scores = np.full(target.members.shape, np.nan)
-        for model, used in enumerate(target.evaluated):
-            if not used.any():
-                continue
-            rows = self._rows(target, model)
-            if self.features == "all":
-                scores[model, used] = self.regression_.decision_function(rows)
-            else:
-                scores[model, used] = -rows
-        return scores
+        return super().score(target)
+
+    def _score_model(self, target: Outputs, model: int, used: np.ndarray) -> np.ndarray:
+        rows = self._rows(target, model)
+        return self.regression_.decision_function(rows) if self.features == "all" else -rows
 
     def _rows(self, outputs: Outputs, model: int) -> np.ndarray:
         """Of the model's evaluated records: (n, P + 1) for "all", else the one norm (n,)."""

@@ -1,0 +1,45 @@
+"""Attacks that ask or open the model itself: what they share."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+
+from ..data import Pool
+from ..outputs import Outputs, check_stored
+from ..store import Store
+from .base import Attack
+
+
+class StoredModelAttack(Attack):
+    """An attack on stored models, by the names that their outputs carry.
+
+    Parameters
+    ----------
+    pool : Pool
+        The records.
+    store : path or Store, default $MIA_STORE or ~/.cache/mia/store
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        *,
+        store: str | os.PathLike | Store | None = None,
+        threshold: float | None = None,
+    ) -> None:
+        super().__init__(threshold=threshold)
+        self.pool = pool
+        self.store = store
+
+    def score(self, target: Outputs) -> np.ndarray:
+        """Scores, float64 (M, N), NaN where the pair is not evaluated.
+
+        Raises
+        ------
+        InputError
+            If the outputs carry no names of stored models, or come from another pool.
+        """
+        check_stored(target, self.pool, f"{type(self).__name__}.score(target)")
+        return super().score(target)
