@@ -36,9 +36,7 @@ ATTACKS = {  # and the fewest shadow models that the attack can do with
 
 
 def main() -> None:
-    whole = load_dataset("cifar10-mini")
-    keep = np.random.default_rng(SEED).permutation(len(whole))[:POOL]
-    pool = whole.subset(np.sort(keep))
+    pool = load_dataset("cifar10-mini").sample(POOL, seed=SEED)
     config = TrainConfig(epochs=EPOCHS)
     targets = train(
         pool, independent_masks(POOL, models=TARGETS, seed=SEED + 1), "cnn", config, seed=SEED

@@ -21,31 +21,17 @@ from mia_utils import (
     load_dataset,
     train,
 )
-from mia_utils.data import Masks
+from mia_utils.data import single_record_masks
 
 RECORDS, K, TARGETS, EPOCHS, POOL, SEED = 32, 4, 4, 30, 500, 0
 
 
-def exact_masks(pool: int, chosen: np.ndarray) -> Masks:
-    """k training sets without the chosen records, and each of them with one of the records."""
-    base = balanced_masks(pool, models=2 * K, seed=SEED + 2).members[:K]
-    base[:, chosen] = False
-    rows, evaluated = [*base], [np.isin(np.arange(pool), chosen)] * K
-    for x in chosen:
-        for row in base:
-            rows.append(row | (np.arange(pool) == x))
-            evaluated.append(np.arange(pool) == x)
-    return Masks(np.array(rows), np.array(evaluated))
-
-
 def main() -> None:
-    whole = load_dataset("cifar10-mini")
-    keep = np.random.default_rng(SEED).permutation(len(whole))[:POOL]
-    pool = whole.subset(np.sort(keep))
+    pool = load_dataset("cifar10-mini").sample(POOL, seed=SEED)
     chosen = np.sort(np.random.default_rng([SEED, 5]).permutation(POOL)[:RECORDS])
     config, store = TrainConfig(epochs=EPOCHS), Store()
     designs = {
-        "exact": exact_masks(POOL, chosen),
+        "exact": single_record_masks(POOL, chosen, k=K, seed=SEED + 2),
         "amortised": balanced_masks(POOL, models=2 * K, seed=SEED),
     }
     targets = train(

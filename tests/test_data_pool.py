@@ -138,3 +138,15 @@ def test_subset():
 def test_subset_refuses_what_is_not_there(index):
     with pytest.raises(InputError):
         make().subset(index)
+
+
+def test_sample_keeps_the_order_and_repeats_nothing():
+    pool = make()
+    few = pool.sample(5, seed=0)
+    rows = [int(np.flatnonzero((pool.records == r).all(axis=(1, 2, 3)))[0]) for r in few.records]
+    assert rows == sorted(set(rows)) and len(few) == 5
+    assert pool.sample(5, seed=0).fingerprint == few.fingerprint
+    assert any(pool.sample(5, seed=s).fingerprint != few.fingerprint for s in (1, 2, 3))
+    for count in (0, len(pool) + 1):
+        with pytest.raises(InputError, match=f"count={count}; expected 1 to {len(pool)}"):
+            pool.sample(count, seed=0)

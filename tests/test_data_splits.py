@@ -9,7 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mia_utils.data import balanced_masks, independent_masks, quarter_masks, quarters
+from mia_utils.data import (
+    balanced_masks,
+    independent_masks,
+    quarter_masks,
+    quarters,
+    single_record_masks,
+)
 from mia_utils.errors import InputError
 
 PROPERTY = settings(max_examples=50, deadline=None, derandomize=True)
@@ -192,3 +198,23 @@ def test_what_cannot_be_split_is_one_line(call, words):
     with pytest.raises(InputError, match=words) as error:
         call()
     assert "\n" not in str(error.value)
+
+
+def test_models_for_one_record_differ_in_that_record_alone():
+    masks = single_record_masks(40, [7, 31], k=3, seed=0)
+    members, base = masks.members, masks.members[:3]
+    assert members.shape == (9, 40) and not base[:, [7, 31]].any()
+    for number, record in enumerate([7, 31], 1):
+        own = slice(3 * number, 3 * number + 3)
+        assert (members[own] ^ base).sum() == 3 and members[own, record].all()
+        assert masks.evaluated[own].sum() == 3 and masks.evaluated[own, record].all()
+    assert (np.flatnonzero(masks.evaluated[0]) == [7, 31]).all()
+
+
+@pytest.mark.parametrize(
+    "records, words",
+    [([], "records are"), ([1, 1], "records are"), ([10], "0..9"), (range(10), "none left")],
+)
+def test_records_that_cannot_be_set_aside(records, words):
+    with pytest.raises(InputError, match=words):
+        single_record_masks(10, list(records), k=1, seed=0)

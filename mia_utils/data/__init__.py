@@ -5,7 +5,14 @@ from __future__ import annotations
 from .archive import write_archive
 from .catalog import data_root, load_dataset, open_pool
 from .pool import Pool
-from .splits import Masks, balanced_masks, independent_masks, quarter_masks, quarters
+from .splits import (
+    Masks,
+    balanced_masks,
+    independent_masks,
+    quarter_masks,
+    quarters,
+    single_record_masks,
+)
 
 __all__ = [
     "Masks",
@@ -17,5 +24,6 @@ __all__ = [
     "open_pool",
     "quarter_masks",
     "quarters",
+    "single_record_masks",
     "write_archive",
 ]

@@ -133,6 +133,18 @@ class Pool:
             self.train[index],
         )
 
+    def sample(self, count: int, *, seed: int) -> Pool:
+        """`count` records at random without repetition, in the pool's order, in memory.
+
+        Raises
+        ------
+        InputError
+            If there are not that many.
+        """
+        if not 1 <= count <= len(self):
+            raise InputError(f"count={count}; expected 1 to {len(self)}, the size of {self.name}")
+        return self.subset(np.sort(np.random.default_rng(seed).permutation(len(self))[:count]))
+
 
 def _blocks(array: np.ndarray) -> Iterator[np.ndarray]:
     rows = max(1, _BLOCK // max(1, array[:1].nbytes))

@@ -127,6 +127,36 @@ def independent_masks(n: int, *, models: int, seed: int) -> Masks:
     return Masks(members, np.ones_like(members))
 
 
+def single_record_masks(n: int, records, *, k: int, seed: int) -> Masks:
+    """For the similarity attack as defined (Long et al., 2017): models that differ in one record.
+
+    k models have half of the pool without any of `records` (integers (Q,)); after them, k models for
+    each record have the same training sets and that record besides. The first k are evaluated on
+    all of `records`, the others each on its own.
+
+    Returns
+    -------
+    Masks (k + k Q, n)
+
+    Raises
+    ------
+    InputError
+        If a record is outside of the pool or there twice, or no other record is left.
+    """
+    records, k = np.asarray(records), _count(k, "k", 1)
+    inside = records.ndim == 1 and records.size and records.min() >= 0 and records.max() < n
+    if not inside or np.unique(records).size != records.size:
+        raise InputError(f"records are {records}; expected different integers in 0..{n - 1}")
+    base = balanced_masks(n, models=2 * k, seed=seed).members[:k]
+    base[:, records] = False
+    if not base.any(axis=1).all():
+        raise InputError(f"{records.size} of {n} records are set aside; a model has none left")
+    single = np.eye(n, dtype=bool)[np.repeat(records, k)]
+    members = np.concatenate([base, np.tile(base, (records.size, 1)) | single])
+    aside = np.isin(np.arange(n), records)
+    return Masks(members, np.concatenate([np.tile(aside, (k, 1)), single]))
+
+
 def _deal(
     labels: np.ndarray, parts: int, rng: np.random.Generator, stratify: bool, where: str
 ) -> list[np.ndarray]:
