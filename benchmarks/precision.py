@@ -1,7 +1,8 @@
 """bf16 beside fp32, the same seeds: `python -m benchmarks.precision cifar10-mini/mlp ...`.
 
-Each case is DATASET/ARCHITECTURE or DATASET/ARCHITECTURE/SEEDS (default 5), targets on the first quarter, 50 epochs. Writes one line a model to
-book/results/precision.csv (other cases' lines stay) and the comparison to precision_summary.csv.
+Each case is DATASET/ARCHITECTURE or DATASET/ARCHITECTURE/SEEDS (default 5); targets on the first
+quarter, 50 epochs. Writes one line a model to book/results/precision.csv (other cases' lines stay)
+and the comparison to precision_summary.csv.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import pandas as pd
 
 from mia_utils import LossAttack, Store, TrainConfig, evaluate, load_dataset, quarter_masks, train
 from mia_utils.errors import InputError
+from mia_utils.theorems import accuracies
 
 RESULTS = Path("book/results")
 FIGURES = {"test_accuracy": "test accuracy", "auc": "loss AUC", "tpr": "TPR at FPR 1 %"}
@@ -31,13 +33,11 @@ def measure(dataset: str, architecture: str, seeds: int) -> list[dict]:
             (found,) = evaluate(
                 LossAttack().score(outputs), outputs.members, None, outputs.evaluated, seed=seed
             ).targets
-            used, held = outputs.evaluated[0], outputs.members[0]
-            right = outputs.logits[0].argmax(axis=1) == outputs.labels
             record = store.record(outputs.names[0])
             rows.append(
                 {
                     "dataset": dataset, "architecture": architecture, "epochs": 50, "seed": seed,
-                    "precision": precision, "test_accuracy": right[used & ~held].mean(),
+                    "precision": precision, "test_accuracy": accuracies(outputs).test[0],
                     "auc": found.auc, "tpr": found.tpr_at_fpr1pct, "model": outputs.names[0],
                     "torch": record["versions"]["torch"], "processor": record["processor"],
                 }  # fmt: skip

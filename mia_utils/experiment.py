@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 
-from . import results, signals
+from . import results
 from .attacks import (
     Attack,
     ConfidenceAttack,
@@ -26,6 +26,7 @@ from .errors import InputError
 from .evaluation import auc, evaluate
 from .outputs import Outputs
 from .store import Store
+from .theorems import accuracies
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,7 +214,7 @@ def run(
     target, shadows = models(experiment, store=store, progress=progress)
     same = target.classes == shadows.classes
     attacks = attacks_for(experiment, same_classes=same)
-    common = _provenance(experiment, target, shadows, store)
+    common, gaps = _provenance(experiment, target, shadows, store), _accuracies(target)
     scores, records = {}, []
     for name, attack in attacks.items():
         attack.fit(shadows)
@@ -234,7 +235,7 @@ def run(
             threshold = attack.threshold_
             if threshold is not None and not np.isfinite(threshold):
                 threshold = None
-            values = common | asdict(metrics) | _accuracies(target, number)
+            values = common | asdict(metrics) | gaps[number]
             values |= {
                 "attack": name,
                 "target": number,
@@ -258,16 +259,12 @@ def _plain(value):
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _accuracies(outputs: Outputs, model: int) -> dict:
-    right = signals.correct(outputs.logits[model], outputs.labels)
-    inside = outputs.members[model] & outputs.evaluated[model]
-    outside = outputs.evaluated[model] & ~inside
-    train_accuracy, test_accuracy = float(right[inside].mean()), float(right[outside].mean())
-    return {
-        "train_accuracy": train_accuracy,
-        "test_accuracy": test_accuracy,
-        "gap": train_accuracy - test_accuracy,
-    }
+def _accuracies(outputs: Outputs) -> list[dict]:
+    """What the records say about each target's accuracy."""
+    return [
+        {"train_accuracy": train, "test_accuracy": test, "gap": train - test}
+        for train, test, _ in zip(*(a.tolist() for a in accuracies(outputs)), strict=True)
+    ]
 
 
 def _provenance(experiment: Experiment, target: Outputs, shadows: Outputs, store: Store) -> dict:

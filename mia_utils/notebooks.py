@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -196,8 +196,7 @@ def _fingerprint(name: str, root: str | None) -> str:
 def _records_hash(folder: str) -> str:
     from .results import published
 
-    paths = sorted(Path(folder or published()).glob("records/*.jsonl"))
-    return _sha256(*(part for path in paths for part in (path.name, path.read_bytes())))
+    return _files_hash(Path(folder or published()).glob("records/*.jsonl"))
 
 
 def _tables_hash(notebook: NotebookNode) -> str:
@@ -206,8 +205,11 @@ def _tables_hash(notebook: NotebookNode) -> str:
 
     if not any("results.published()" in cell.source for cell in code_cells(notebook)):
         return ""
-    paths = sorted(published().glob("*.csv"))
-    return _sha256(*(part for path in paths for part in (path.name, path.read_bytes())))
+    return _files_hash(published().glob("*.csv"))
+
+
+def _files_hash(paths: Iterable[Path]) -> str:
+    return _sha256(*(part for path in sorted(paths) for part in (path.name, path.read_bytes())))
 
 
 def run_hash(notebook: NotebookNode, values: Mapping) -> str:

@@ -375,12 +375,12 @@ def crossed(frame, axis: str):
     rows = frame[(frame[other] == frame[f"shadow_{other}"]) & (frame["settings"] == "{}")]
     moved = rows[rows[axis] != rows[f"shadow_{axis}"]]
     # Figures of different precision are never averaged.
-    for (name, epochs, precision), mine in moved.groupby([other, "epochs", "precision"]):
+    keys = [other, "epochs", "precision"]
+    for key, mine in moved.groupby(keys):
         names = set(mine[axis]) | set(mine[f"shadow_{axis}"])
-        here = rows[(rows[other] == name) & (rows["epochs"] == epochs)]
-        here = here[here["precision"] == precision]
+        here = rows[(rows[keys] == key).all(axis=1)]
         yield (
-            {other: name, "epochs": epochs, "precision": precision},
+            dict(zip(keys, key, strict=True)),
             here[here[axis].isin(names) & here["seed"].isin(mine["seed"])],
         )
 
@@ -396,10 +396,7 @@ def defended(frame):
     rows = rows[rows["dataset"] == rows["shadow_dataset"]]
     rows = rows[rows["architecture"] == rows["shadow_architecture"]]
     masked = rows[rows["defense"] != "none"]
-    for (dataset, architecture, epochs, precision), mine in masked.groupby(
-        ["dataset", "architecture", "epochs", "precision"]
-    ):
-        same = rows[(rows["dataset"] == dataset) & (rows["architecture"] == architecture)]
-        same = same[(same["epochs"] == epochs) & same["seed"].isin(mine["seed"])]
-        same = same[same["precision"] == precision]
-        yield dataset, architecture, same
+    keys = ["dataset", "architecture", "epochs", "precision"]
+    for key, mine in masked.groupby(keys):
+        same = rows[(rows[keys] == key).all(axis=1)]
+        yield *key[:2], same[same["seed"].isin(mine["seed"])]

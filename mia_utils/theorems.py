@@ -52,8 +52,23 @@ def correctness_accuracy(acc_train, acc_test, q=0.5):
     return q * acc_train + (1 - q) * (1 - acc_test)
 
 
-def _accuracies(outputs: Outputs) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Per model (M,): accuracy on evaluated members, on evaluated non-members, share of members."""
+class Accuracies(NamedTuple):
+    """Of each model, float64 (M,): accuracy on evaluated members (`train`) and non-members (`test`),
+    and the share of members."""
+
+    train: np.ndarray
+    test: np.ndarray
+    share: np.ndarray
+
+
+def accuracies(outputs: Outputs) -> Accuracies:
+    """Clean accuracies of every model in the answers.
+
+    Raises
+    ------
+    InputError
+        If a model has no evaluated members or no evaluated non-members.
+    """
     rows = []
     for index, logits in enumerate(outputs.logits):
         inside = outputs.members[index] & outputs.evaluated[index]
@@ -66,8 +81,7 @@ def _accuracies(outputs: Outputs) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
             )
         right = correct(logits, outputs.labels)
         rows.append((right[inside].sum() / m, right[outside].sum() / n, m / (m + n)))
-    acc_train, acc_test, q = np.array(rows).reshape(-1, 3).T
-    return acc_train, acc_test, q
+    return Accuracies(*np.array(rows).reshape(-1, 3).T)
 
 
 def generalization_gap(outputs: Outputs) -> np.ndarray:
@@ -78,7 +92,7 @@ def generalization_gap(outputs: Outputs) -> np.ndarray:
     InputError
         If a model has no evaluated members or no evaluated non-members.
     """
-    acc_train, acc_test, _ = _accuracies(outputs)
+    acc_train, acc_test, _ = accuracies(outputs)
     return acc_train - acc_test
 
 
@@ -109,7 +123,7 @@ def check_correctness_theorem(outputs: Outputs) -> CorrectnessCheck:
     InputError
         As `generalization_gap`.
     """
-    acc_train, acc_test, q = _accuracies(outputs)
+    acc_train, acc_test, q = accuracies(outputs)
     measured = []
     for logits, members, evaluated in zip(
         outputs.logits, outputs.members, outputs.evaluated, strict=True

@@ -11,7 +11,7 @@ from sklearn.base import clone
 from .. import signals
 from ..errors import InputError
 from ..outputs import Outputs
-from .base import Attack, best_threshold
+from .base import Attack
 from .mlp import MLP
 
 SIZES = (10, 20, 50, 70, 100, 150, 200)

@@ -108,3 +108,12 @@ class MLP:
         """log(p / (1 - p)) of y being True, float64 (n,)."""
         first, bias, second, offset = self.weights_
         return np.maximum(x @ first + bias, 0) @ second + offset
+
+    def tensor_log_odds(self):
+        """The same as a function of tensors, float32 (n, D) -> (n,), that has a gradient."""
+        import torch
+
+        first, bias, second, offset = (
+            torch.tensor(np.asarray(w), dtype=torch.float32) for w in self.weights_
+        )
+        return lambda x: torch.relu(x @ first + bias) @ second + offset

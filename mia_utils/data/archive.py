@@ -67,6 +67,13 @@ def read_archive(path: str | Path) -> Pool:
     return _pool(path, path.stem, records, arrays)
 
 
+_MAPPED = {
+    # file: (type, dimensions, as an error says it)
+    "images": (np.uint8, (3, 4), "uint8 (N, H, W) or (N, H, W, C)"),
+    "features": (np.float32, (2,), "float32 (N, D)"),
+}
+
+
 def read_mapped(folder: str | Path) -> Pool:
     """The pool of `images.npy` (uint8) or `features.npy` (float32), and `labels.npy`.
 
@@ -94,11 +101,8 @@ def read_mapped(folder: str | Path) -> Pool:
         except _DAMAGED as error:
             raise InputError(f"{path}: not a readable array ({_one_line(error)})") from None
     records = arrays[kind]
-    fits = records.dtype == np.uint8 and records.ndim in (3, 4)
-    if kind == "features":
-        fits = records.dtype == np.float32 and records.ndim == 2
-    if not fits:
-        expected = "uint8 (N, H, W) or (N, H, W, C)" if kind == "images" else "float32 (N, D)"
+    dtype, dimensions, expected = _MAPPED[kind]
+    if records.dtype != dtype or records.ndim not in dimensions:
         raise InputError(
             f"{folder / kind}.npy: type {records.dtype}, shape {records.shape}; expected {expected}"
         )

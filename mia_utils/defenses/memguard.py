@@ -8,7 +8,7 @@ from ..attacks.mlp import MLP
 from ..errors import InputError
 from ..outputs import Outputs
 from ..signals import log_softmax
-from .masking import _each, _released
+from .masking import _released
 
 _STEPS, _STEP = 150, 0.1  # normalised gradient steps, and their length in logits
 _LABEL, _DISTANCE = 10.0, 0.1  # the paper's c2 and c3
@@ -40,19 +40,17 @@ def memguard(outputs: Outputs, *, budget: float = 0.5, seed: int = 0) -> Outputs
     """
     if not 0 < budget <= 2:
         raise InputError(f"budget={budget!r}; expected an L1 distance in (0, 2]")
-    masked = []
-    for model in range(len(outputs)):
-        one = outputs.select(models=[model])
-        inside = np.flatnonzero(one.members[0])
-        apart = np.flatnonzero(~one.members[0] & ~one.evaluated[0])
+    masked = np.empty(outputs.logits.shape, np.float32)
+    for model, logits in enumerate(outputs.logits):
+        members = outputs.members[model]
+        inside, apart = np.flatnonzero(members), np.flatnonzero(~members & ~outputs.evaluated[model])
         if min(inside.size, apart.size) < _FEWEST:
             raise InputError(
                 f"model {model} has {inside.size} members and {apart.size} records that are "
                 f"neither members nor evaluated; MemGuard's defender needs {_FEWEST} of each"
             )
-        guard = _guard(one.logits[0], inside, apart, seed)
-        masked.append(_each(one, lambda z, g=guard: _masked(z, g, budget, seed)).logits[0])
-    return outputs.replace(logits=np.stack(masked))
+        masked[model] = _masked(logits, _guard(logits, inside, apart, seed), budget, seed)
+    return outputs.replace(logits=masked)
 
 
 def _guard(logits: np.ndarray, inside: np.ndarray, apart: np.ndarray, seed: int) -> MLP:
@@ -88,7 +86,7 @@ def _undecided(logits: np.ndarray, guard: MLP) -> np.ndarray:
     """Phase I: probabilities (N, C) with the same label and log-odds of the guard near 0."""
     import torch
 
-    first, bias, second, offset = (torch.tensor(np.array(w), dtype=torch.float32) for w in guard.weights_)
+    log_odds = guard.tensor_log_odds()
     z = torch.from_numpy(np.ascontiguousarray(logits, dtype=np.float32))
     z = z - z.mean(dim=1, keepdim=True)
     p = z.softmax(dim=1)
@@ -100,7 +98,7 @@ def _undecided(logits: np.ndarray, guard: MLP) -> np.ndarray:
         moved = z + e
         q = moved.softmax(dim=1)
         ordered = q.sort(dim=1, descending=True).values
-        odds = torch.relu(ordered @ first + bias) @ second.reshape(-1) + offset.reshape(())
+        odds = log_odds(ordered)
         others = moved.scatter(1, label, -torch.inf).amax(dim=1)
         lost = torch.relu(others - moved.gather(1, label)[:, 0])
         distance = (q - p).abs().sum(dim=1)
