@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import csv
-import sys
 import time
 from pathlib import Path
 
 from mia_utils.errors import InputError
 
-from . import attacks, memory, private, training
+from . import RESULTS, attacks, command, memory, private, training
 from .timing import Ratio, machine
 
 GROUPS = {
@@ -21,7 +20,6 @@ GROUPS = {
     "private": [private.step],
     "attacks": [attacks.likelihood, attacks.learned],
 }  # fmt: skip
-RESULTS = Path("book/results")
 
 
 def write(group: str, rows: list[Ratio]) -> None:
@@ -62,7 +60,4 @@ def main(chosen: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except InputError as error:
-        sys.exit(str(error))
+    command(main)

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mia_utils import LearnedAttack, LiRA, Outputs, RMIA
+from mia_utils import RMIA, LearnedAttack, LiRA, Outputs, balanced_masks
 from mia_utils.evaluation import paired_auc_difference
+from mia_utils.signals import log_softmax
 
 from .timing import Ratio, in_a_process, one_core, ratio, rounds, seconds
 
@@ -21,7 +22,7 @@ def _outputs(path: Path, models: int, records: int, classes: int) -> Outputs:
         path, mode="w+", dtype=np.float32, shape=(models, records, classes)
     )
     labels = rng.integers(0, classes, records)
-    members = rng.random((models, records)).argsort(axis=0) < models // 2
+    members = balanced_masks(records, models=models, seed=0).members
     for row, held in zip(logits, members, strict=True):
         row[:] = rng.standard_normal((records, classes), np.float32)
         row[np.arange(records), labels] += 3 + held
@@ -84,9 +85,7 @@ def learned() -> list[Ratio]:
 
     def parts(outputs):
         used = outputs.evaluated[0]
-        z = outputs.logits[0][used].astype(np.float64)
-        p = np.exp(z - z.max(axis=1, keepdims=True))
-        p /= p.sum(axis=1, keepdims=True)
+        p = np.exp(log_softmax(outputs.logits[0][used]))
         held = outputs.members[0][used]
         return p.astype(np.float32), one_hot[outputs.labels[used]], held
 

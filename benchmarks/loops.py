@@ -11,10 +11,9 @@ from torch import nn
 
 from mia_utils import TrainConfig
 from mia_utils.models import build
-from mia_utils.training import Loader, prepare
+from mia_utils.training import MEAN, STD, Loader, prepare
 
 BATCH = 128
-MEAN, STD = {1: (0.449,), 3: (0.485, 0.456, 0.406)}, {1: (0.226,), 3: (0.229, 0.224, 0.225)}
 
 
 def images(shape: tuple[int, int, int], classes: int, count: int):

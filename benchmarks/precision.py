@@ -1,14 +1,11 @@
 """bf16 beside fp32, the same seeds: `python -m benchmarks.precision cifar10-mini/mlp ...`.
 
-Each case is DATASET/ARCHITECTURE or DATASET/ARCHITECTURE/SEEDS (default 5); targets on the first
-quarter, 50 epochs. Writes one line a model to book/results/precision.csv (other cases' lines stay)
+Each case is DATASET/ARCHITECTURE[/SEEDS[/EPOCHS]], by default 5 seeds and 50 epochs; targets on the
+first quarter. Writes one line a model to book/results/precision.csv (other cases' lines stay)
 and the comparison to precision_summary.csv.
 """
 
 from __future__ import annotations
-
-import sys
-from pathlib import Path
 
 import pandas as pd
 
@@ -16,11 +13,12 @@ from mia_utils import LossAttack, Store, TrainConfig, evaluate, load_dataset, qu
 from mia_utils.errors import InputError
 from mia_utils.theorems import accuracies
 
-RESULTS = Path("book/results")
+from . import RESULTS, command
+
 FIGURES = {"test_accuracy": "test accuracy", "auc": "loss AUC", "tpr": "TPR at FPR 1 %"}
 
 
-def measure(dataset: str, architecture: str, seeds: int) -> list[dict]:
+def measure(dataset: str, architecture: str, seeds: int = 5, epochs: int = 50) -> list[dict]:
     """Two targets a seed, trained unless the store has them."""
     pool, store = load_dataset(dataset), Store()
     rows = []
@@ -28,16 +26,18 @@ def measure(dataset: str, architecture: str, seeds: int) -> list[dict]:
         target, _ = quarter_masks(pool.labels, seed=seed, shadow_models=1)
         for precision in ("fp32", "bf16"):
             outputs = train(
-                pool, target, architecture, TrainConfig(), seed=seed, precision=precision, store=store
-            )
+                pool, target, architecture, TrainConfig(epochs=epochs),
+                seed=seed, precision=precision, store=store,
+            )  # fmt: skip
             (found,) = evaluate(
                 LossAttack().score(outputs), outputs.members, None, outputs.evaluated, seed=seed
             ).targets
             record = store.record(outputs.names[0])
             rows.append(
                 {
-                    "dataset": dataset, "architecture": architecture, "epochs": 50, "seed": seed,
-                    "precision": precision, "test_accuracy": accuracies(outputs).test[0],
+                    "dataset": dataset, "architecture": architecture, "epochs": epochs,
+                    "seed": seed, "precision": precision,
+                    "test_accuracy": accuracies(outputs).test[0],
                     "auc": found.auc, "tpr": found.tpr_at_fpr1pct, "model": outputs.names[0],
                     "torch": record["versions"]["torch"], "processor": record["processor"],
                 }  # fmt: skip
@@ -48,7 +48,8 @@ def measure(dataset: str, architecture: str, seeds: int) -> list[dict]:
 def summary(table: pd.DataFrame) -> pd.DataFrame:
     """Means over seeds, their difference, and the spread (standard deviation) over seeds."""
     rows = []
-    for (dataset, architecture), part in table.groupby(["dataset", "architecture"], sort=True):
+    keys = ["dataset", "architecture", "epochs"]
+    for (dataset, architecture, epochs), part in table.groupby(keys, sort=True):
         for figure, title in FIGURES.items():
             wide = part.pivot(index="seed", columns="precision", values=figure)
             if wide.isna().any(axis=None):
@@ -57,7 +58,8 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
             difference = wide["bf16"].mean() - wide["fp32"].mean()
             rows.append(
                 {
-                    "model": f"{dataset} {architecture}", "seeds": len(wide), "figure": title,
+                    "model": f"{dataset} {architecture}", "epochs": epochs, "seeds": len(wide),
+                    "figure": title,
                     "fp32": f"{wide['fp32'].mean():.4f}", "bf16": f"{wide['bf16'].mean():.4f}",
                     "difference": f"{difference:+.4f}", "spread over seeds": f"{spread:.4f}",
                     "smaller": "yes" if abs(difference) < spread else "no",
@@ -71,9 +73,11 @@ def main(cases: list[str]) -> int:
     table = pd.read_csv(path) if path.exists() else pd.DataFrame()
     for case in cases:
         dataset, architecture, *more = case.split("/") if "/" in case else (case, "")
-        if not architecture or not all(x.isdigit() and int(x) > 1 for x in more) or len(more) > 1:
-            raise InputError(f"case {case!r}; expected DATASET/ARCHITECTURE or .../SEEDS, from 2 on")
-        new = pd.DataFrame(measure(dataset, architecture, int(more[0]) if more else 5))
+        if not architecture or not all(x.isdigit() and int(x) > 1 for x in more) or len(more) > 2:
+            raise InputError(
+                f"case {case!r}; expected DATASET/ARCHITECTURE[/SEEDS[/EPOCHS]], at least 2 of each"
+            )
+        new = pd.DataFrame(measure(dataset, architecture, *map(int, more)))
         if len(table):
             same = (table["dataset"] == dataset) & (table["architecture"] == architecture)
             table = table[~same]
@@ -87,7 +91,4 @@ def main(cases: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except InputError as error:
-        sys.exit(str(error))
+    command(main)

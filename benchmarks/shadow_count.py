@@ -6,8 +6,6 @@ attack, number of shadow models and target.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 
@@ -23,6 +21,8 @@ from mia_utils import (
     train,
 )
 from mia_utils.data import Masks
+
+from . import RESULTS
 
 MOST, TARGETS, EPOCHS, POOL, SEED = 64, 4, 30, 500, 0
 ATTACKS = {  # and the fewest shadow models that the attack can do with
@@ -51,12 +51,12 @@ def main() -> None:
     rows = []
     for count in 2 ** np.arange(int(np.log2(MOST)) + 1):
         shadows = every.select(models=slice(count))
+        known = ~shadows.members.all(axis=0)  # some model is without the record
+        z = targets.select(records=population[known[population]])
+        judged = targets.select(records=audited[known[audited]])
         for name, (attack, fewest) in ATTACKS.items():
             if count < fewest:
                 continue
-            known = ~shadows.members.all(axis=0)  # some model is without the record
-            z = targets.select(records=population[known[population]])
-            judged = targets.select(records=audited[known[audited]])
             found = evaluate(attack.fit(shadows, z).score(judged), judged.members)
             for number, metrics in enumerate(found.targets):
                 rows.append(
@@ -67,7 +67,7 @@ def main() -> None:
                     }  # fmt: skip
                 )
         pd.DataFrame(rows).to_csv(
-            Path("book/results/shadow_count.csv"), index=False, float_format="%.6f", lineterminator="\n"
+            RESULTS / "shadow_count.csv", index=False, float_format="%.6f", lineterminator="\n"
         )
 
 

@@ -7,8 +7,6 @@ record and target, and the trainings and seconds that either design took.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 
@@ -22,6 +20,8 @@ from mia_utils import (
     train,
 )
 from mia_utils.data import single_record_masks
+
+from . import RESULTS
 
 RECORDS, K, TARGETS, EPOCHS, POOL, SEED = 32, 4, 4, 30, 500, 0
 
@@ -49,10 +49,9 @@ def main() -> None:
         table[name] = attack.score(targets).ravel()
         spent = sum(store.record(model)["seconds"] for model in models.names)
         costs.append({"design": name, "trainings": len(models), "seconds": round(spent)})
-    results = Path("book/results")
     options = {"index": False, "lineterminator": "\n"}
-    pd.DataFrame(table).to_csv(results / "similarity.csv", float_format="%.6f", **options)
-    pd.DataFrame(costs).to_csv(results / "similarity_costs.csv", **options)
+    pd.DataFrame(table).to_csv(RESULTS / "similarity.csv", float_format="%.6f", **options)
+    pd.DataFrame(costs).to_csv(RESULTS / "similarity_costs.csv", **options)
 
 
 if __name__ == "__main__":

@@ -24,8 +24,8 @@ RECIPE = 1
 """Raised whenever the loop's results change; part of every model's name."""
 
 # ImageNet's channel means and deviations on colour images, as the report's code; their averages on gray.
-_MEAN = {3: (0.485, 0.456, 0.406), 1: (0.449,)}
-_STD = {3: (0.229, 0.224, 0.225), 1: (0.226,)}
+MEAN = {3: (0.485, 0.456, 0.406), 1: (0.449,)}
+STD = {3: (0.229, 0.224, 0.225), 1: (0.226,)}
 _SCORE_BATCH = 500
 
 
@@ -53,8 +53,8 @@ class Loader:
         self.device = device
         if len(self.shape) == 3:
             channels = self.shape[2]
-            mean = torch.tensor(_MEAN[channels], device=device)
-            deviation = torch.tensor(_STD[channels], device=device)
+            mean = torch.tensor(MEAN[channels], device=device)
+            deviation = torch.tensor(STD[channels], device=device)
             self._scale, self._shift = 1 / (255 * deviation), mean / deviation
 
     def __call__(self, index: torch.Tensor, change=None) -> torch.Tensor:
