@@ -109,24 +109,99 @@ def one_run_epsilon(
     m = scores.size
     if not guesses or any(r < 2 or r % 2 or r > m for r in guesses):
         raise InputError(f"guesses={tuple(guesses)}; expected even numbers from 2 to m={m}")
-    error = (1 - level) / len(guesses)
+    return _best(scores, included, guesses, delta, level, one_run_p_value)
+
+
+def _exchange(m: int, guesses: int, right: int, epsilon: float, delta: float) -> float:
+    """The same where a coin takes one record out and another one in: two steps of privacy."""
+    return one_run_p_value(m, guesses, right, 2 * epsilon, (1 + math.exp(epsilon)) * delta)
+
+
+def _best(scores, included, guesses, delta: float, level: float, p_value) -> OneRun:
+    m, error = scores.size, (1 - level) / len(guesses)
     order = np.argsort(scores, kind="stable")
     best = None
     for r in guesses:
         low, high = order[: r // 2], order[m - r // 2 :]
         right = int((~included[low]).sum() + included[high].sum())
-        bound = _largest_refuted(m, r, right, delta, error)
+        bound = _largest_refuted(m, r, right, delta, error, p_value)
         if best is None or bound > best.epsilon:
-            most = max(_largest_refuted(m, n, n, delta, error) for n in guesses)
+            most = max(_largest_refuted(m, n, n, delta, error, p_value) for n in guesses)
             best = OneRun(bound, most, r, right, m, level)
     return best
 
 
-def _largest_refuted(m: int, r: int, right: int, delta: float, error: float) -> float:
+def split_epsilon(
+    scores: np.ndarray,
+    members: np.ndarray,
+    labels: np.ndarray,
+    *,
+    shares: Sequence[float] = (0.01, 0.1, 0.5),
+    delta: float = 0.0,
+    level: float = 0.95,
+    seed: int = 0,
+) -> OneRun:
+    """Lower bound on epsilon from one model that was trained on a random part of the records.
+
+    For quarters and halves, whose sizes are fixed, so that no record has a coin of its own. But in
+    a random pair of a member and a non-member of one class it is a fair coin which of them is the
+    member, independently for all pairs: had both changed places, the split would have been as
+    likely. The attack guesses for the pairs whose scores differ most. A coin exchanges two records,
+    and (epsilon, delta) for adding or removing one is (2 epsilon, (1 + e^epsilon) delta) for that:
+    P <= e^epsilon (e^epsilon P'' + delta) + delta.
+
+    Parameters
+    ----------
+    scores : float (n,)
+        Of the judged records. Higher: more likely a member. Found without a look at `members`.
+    members : bool (n,)
+        A random part, of a size fixed in advance, of each class or of all.
+    labels : integers (n,)
+    shares : sequence of float in (0, 1]
+        Of the pairs about which a guess is made, decided beforehand.
+    seed : int
+        Of the pairing.
+
+    Raises
+    ------
+    InputError
+        If shapes disagree, a share is out of range, or no class has members and non-members.
+    """
+    scores, members = np.asarray(scores, dtype=np.float64), np.asarray(members)
+    labels = np.asarray(labels)
+    if not (scores.ndim == 1 and scores.shape == members.shape == labels.shape):
+        raise InputError(
+            f"scores {scores.shape}, members {members.shape} and labels {labels.shape}; expected "
+            "one of each for every record"
+        )
+    if not shares or any(not 0 < share <= 1 for share in shares):
+        raise InputError(f"shares={tuple(shares)}; expected shares of the pairs, in (0, 1]")
+    if not np.isfinite(scores).all():
+        raise InputError("scores hold NaN or infinity; every judged record needs a finite score")
+    rng = np.random.default_rng([seed, 10])
+    pairs = []
+    for label in np.unique(labels):
+        inside, outside = (
+            rng.permutation(np.flatnonzero((labels == label) & kind)) for kind in (members, ~members)
+        )
+        count = min(inside.size, outside.size)
+        pairs.append(np.stack([inside[:count], outside[:count]], axis=1))
+    pairs = rng.permuted(np.concatenate(pairs), axis=1)  # which comes first tells nothing
+    first, second = pairs.T
+    if not first.size:
+        raise InputError("no class has both members and non-members; there is nothing to compare")
+    guesses = sorted({max(2, 2 * int(share * first.size / 2)) for share in shares})
+    if guesses[-1] > first.size:
+        raise InputError(f"{first.size} pair of a member and a non-member; expected at least 2")
+    difference = scores[first] - scores[second]
+    return _best(difference, members[first], guesses, delta, level, _exchange)
+
+
+def _largest_refuted(m: int, r: int, right: int, delta: float, error: float, p_value) -> float:
     """The largest epsilon whose p-value is below `error`, 0 if none."""
 
     def excess(epsilon: float) -> float:
-        return one_run_p_value(m, r, right, epsilon, delta) - error
+        return p_value(m, r, right, epsilon, delta) - error
 
     if excess(0.0) >= 0:
         return 0.0

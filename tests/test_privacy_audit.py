@@ -12,6 +12,7 @@ from mia_utils.privacy_audit import (
     many_runs_epsilon,
     one_run_epsilon,
     one_run_p_value,
+    split_epsilon,
 )
 
 RUNS, MOST = 500, 37  # more than 37 of 500 above the truth refute a level of 5 % (p < 0.01)
@@ -41,6 +42,40 @@ def test_one_run_is_near_the_truth_with_many_canaries():
     )
     assert 1.9 < outcome.epsilon <= 2.05
     assert outcome.certifiable > 8
+
+
+def split_response(epsilon, n, rng):
+    """(scores, members, labels): half are members, each told with the odds that epsilon allows."""
+    labels = rng.integers(0, 5, n)
+    members = rng.permutation(n) < n // 2
+    honest = rng.random(n) < 1 / (1 + math.exp(-epsilon))
+    return np.where(honest, members, ~members).astype(float), members, labels
+
+
+@pytest.mark.parametrize("epsilon", [0.0, 0.5, 2.0])
+def test_a_split_is_above_the_truth_no_more_often_than_its_level(epsilon):
+    rng = np.random.default_rng(6)
+    bounds = [split_epsilon(*split_response(epsilon, 800, rng)).epsilon for _ in range(RUNS)]
+    assert sum(bound > epsilon for bound in bounds) <= MOST
+
+
+@pytest.mark.parametrize("epsilon", [0.5, 2.0])
+def test_a_split_is_near_the_truth_with_many_records_in_any_order(epsilon):
+    scores, members, labels = split_response(epsilon, 200_000, np.random.default_rng(7))
+    bounds = [split_epsilon(scores, members, labels, shares=(0.2,)).epsilon]
+    order = np.argsort(~members, kind="stable")  # members first: the order may not tell
+    bounds.append(split_epsilon(*(a[order] for a in (scores, members, labels)), shares=(0.2,)).epsilon)
+    assert all(0.9 * epsilon < bound <= 1.01 * epsilon for bound in bounds)
+    with_delta = split_epsilon(scores, members, labels, shares=(0.2,), delta=1e-5).epsilon
+    assert with_delta < bounds[0]
+
+
+def test_members_of_other_classes_than_the_rest_tell_nothing():
+    """A score that knows only the class finds no member: pairs are of one class."""
+    rng = np.random.default_rng(8)
+    labels = rng.integers(0, 4, 4000)
+    members = rng.random(4000) < 0.2 + 0.15 * labels
+    assert split_epsilon(labels + 0.0, members, labels).epsilon == 0
 
 
 def test_the_best_of_many_guess_counts_without_correction_would_lie():
@@ -138,6 +173,14 @@ def test_the_dp_curve_is_the_trade_off_of_randomised_response():
     "call, word",
     [
         (lambda: one_run_epsilon(np.zeros(4), np.zeros(3, bool), guesses=(2,)), "expected float"),
+        (lambda: split_epsilon(np.zeros(4), np.zeros(3, bool), np.zeros(4)), "one of each"),
+        (lambda: split_epsilon(np.zeros(4), np.ones(4, bool), np.zeros(4)), "no class has both"),
+        (lambda: split_epsilon(np.zeros(2), np.arange(2) > 0, np.zeros(2)), "1 pair"),
+        (lambda: split_epsilon(np.full(4, np.nan), np.arange(4) > 1, np.zeros(4)), "NaN"),
+        (
+            lambda: split_epsilon(np.zeros(4), np.arange(4) > 1, np.zeros(4), shares=(2,)),
+            r"shares=\(2,\)",
+        ),
         (lambda: one_run_epsilon(np.zeros(4), np.zeros(4, bool), guesses=(3,)), "even numbers"),
         (lambda: one_run_epsilon(np.zeros(4), np.zeros(4, bool), guesses=()), "even numbers"),
         (lambda: one_run_epsilon(np.full(4, np.nan), np.zeros(4, bool), guesses=(2,)), "finite"),
