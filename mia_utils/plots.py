@@ -271,7 +271,8 @@ def defense_arrows(
         colour = _COLOURS[(number + 1) % len(_COLOURS)]
         style = {"arrowstyle": "->", "color": colour, "linewidth": 1.5, "shrinkA": 4, "shrinkB": 2}
         ax.annotate("", end, start, arrowprops=style)
-        ax.plot(*end, "o", color=colour, markersize=5, label=name)
+        marker = "osD^v"[number // len(_COLOURS) % 5]  # more defenses than colours
+        ax.plot(*end, marker, color=colour, markersize=5, label=name)
     ax.plot(*start, "s", color="black", markersize=8, label="no defense", zorder=3)
     ax.axhline(0.5, color="0.5", linestyle="--", linewidth=1)
     ax.margins(0.15)

@@ -36,12 +36,22 @@ EPOCHS = 50
 """Of the report's models; batch 128, Adam and 1e-3 are `TrainConfig`'s defaults."""
 
 
-def plain(frame):
-    """The records of undefended targets whose shadow models differ from them in nothing."""
+def _alike(frame):
+    """The records of targets whose shadow models differ from them in nothing."""
     same = np.ones(len(frame), bool)
     for part in ("dataset", "architecture", "defense"):
         same &= (frame[part] == frame[f"shadow_{part}"]).to_numpy()
-    return frame[same & (frame["defense"] == "none").to_numpy()]
+    return frame[same]
+
+
+def plain(frame):
+    """The records of undefended targets whose shadow models differ from them in nothing."""
+    return _alike(frame[frame["defense"] == "none"])
+
+
+def adaptive(frame):
+    """The records of attackers who know the defense, at default settings; undefended ones too."""
+    return _alike(frame[frame["settings"] == "{}"])
 
 
 def _as_in_report(frame, settings: dict | None = None):
@@ -392,9 +402,7 @@ def defended(frame):
     ------
     (dataset, architecture, pandas.DataFrame)
     """
-    rows = frame[(frame["settings"] == "{}") & (frame["defense"] == frame["shadow_defense"])]
-    rows = rows[rows["dataset"] == rows["shadow_dataset"]]
-    rows = rows[rows["architecture"] == rows["shadow_architecture"]]
+    rows = adaptive(frame)
     masked = rows[rows["defense"] != "none"]
     keys = ["dataset", "architecture", "epochs", "precision"]
     for key, mine in masked.groupby(keys):

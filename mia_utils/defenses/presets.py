@@ -29,6 +29,8 @@ class Defense:
         Fields of `TrainConfig` that differ from the undefended ones.
     mask : function Outputs -> Outputs, or None
     trainer : function with the signature of `engine.train`
+    cost : float
+        Of a defended model, in plain trainings, about.
     """
 
     name: str
@@ -36,6 +38,11 @@ class Defense:
     changes: Mapping = field(default_factory=dict)
     mask: Callable[[Outputs], Outputs] | None = None
     trainer: Callable[..., Outputs] = train
+    cost: float = 1.0
+
+
+def _masking(name: str, title: str, mask: Callable[[Outputs], Outputs]) -> Defense:
+    return Defense(name, title, mask=mask, cost=0.0)
 
 
 _ALL = (
@@ -49,20 +56,20 @@ _ALL = (
     Defense("label_smoothing", "label smoothing 0.1", {"label_smoothing": 0.1}),
     Defense("relaxloss", "RelaxLoss 0.5", {"relax_loss": 0.5}),
     Defense("early_stopping", "early stopping", {"early_stopping": 5}),
-    Defense("stacking", "stacking", trainer=train_stacked),
-    Defense("selena", "SELENA", trainer=train_selena),
+    Defense("stacking", "stacking", trainer=train_stacked, cost=2 / 3),
+    Defense("selena", "SELENA", trainer=train_selena, cost=16),
     *(
-        Defense(f"dp_eps{e}", f"DP-SGD, epsilon {e}", {"dp": DPConfig(epsilon=float(e))})
+        Defense(f"dp_eps{e}", f"DP-SGD, epsilon {e}", {"dp": DPConfig(epsilon=float(e))}, cost=2.0)
         for e in (1, 2, 4, 8)
     ),
-    Defense("dp_clip", "clipping, no noise", {"dp": DPConfig(noise_multiplier=0.0)}),
-    Defense("top1", "top-1", mask=partial(masking.top_k, k=1)),
-    Defense("top3", "top-3", mask=partial(masking.top_k, k=3)),
-    Defense("rounding", "rounded to 0.1", mask=partial(masking.rounding, decimals=1)),
-    Defense("temperature", "temperature 4", mask=partial(masking.temperature, value=4.0)),
-    Defense("noise", "noise 2 on logits", mask=partial(masking.noise, scale=2.0)),
-    Defense("label_only", "label only", mask=masking.label_only),
-    Defense("memguard", "MemGuard", mask=memguard),
+    Defense("dp_clip", "clipping, no noise", {"dp": DPConfig(noise_multiplier=0.0)}, cost=2.0),
+    _masking("top1", "top-1", partial(masking.top_k, k=1)),
+    _masking("top3", "top-3", partial(masking.top_k, k=3)),
+    _masking("rounding", "rounded to 0.1", partial(masking.rounding, decimals=1)),
+    _masking("temperature", "temperature 4", partial(masking.temperature, value=4.0)),
+    _masking("noise", "noise 2 on logits", partial(masking.noise, scale=2.0)),
+    _masking("label_only", "label only", masking.label_only),
+    _masking("memguard", "MemGuard", memguard),
 )
 _BY_NAME = {defense.name: defense for defense in _ALL}
 

@@ -1,0 +1,57 @@
+"""Figure 9 for RMIA: `python -m benchmarks.defenses cifar10/cnn`.
+
+Offline RMIA with the one shadow model of a run, which has the target's defense and none of the
+audited records, on every published run of DATASET/ARCHITECTURE with a defense, and on those without
+one that they are compared with. Models that the store lacks are trained. Writes book/results/defenses_rmia.csv, one line a run.
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from mia_utils import RMIA, Outputs, evaluate, results
+from mia_utils.errors import InputError
+from mia_utils.experiment import Experiment, models
+from mia_utils.report_table import defended
+
+from . import RESULTS, command
+
+
+def all_known(outputs: Outputs) -> Outputs:
+    """Whoever trained a model knows which records it never saw: those count as non-members."""
+    return outputs.replace(evaluated=outputs.evaluated | ~outputs.members)
+
+
+def judge(experiment: Experiment) -> dict:
+    """RMIA against the target of one experiment; the population is nobody's training data."""
+    target, shadow = models(experiment, progress=False)
+    audited = target.evaluated[0]
+    nobodys = ~(audited | shadow.members[0] | target.members[0])
+    attack = RMIA(online=False, threshold=0.5)
+    attack.fit(all_known(shadow), all_known(target).select(records=nobodys))
+    judged = target.select(records=audited)
+    (found,) = evaluate(attack.score(judged), judged.members, None, seed=experiment.seed).targets
+    return {"auc": found.auc, "tpr_at_fpr1pct": found.tpr_at_fpr1pct, "population": nobodys.sum()}
+
+
+def main(cases: list[str]) -> int:
+    groups = {}
+    for dataset, architecture, rows in defended(results.read(results.published())):
+        groups.setdefault(f"{dataset}/{architecture}", []).append(rows.drop_duplicates("run"))
+    unknown = set(cases) - set(groups)
+    if not cases or unknown:
+        raise InputError(f"cases {sorted(unknown)}; expected some of {sorted(groups)}")
+    rows = []
+    for record in pd.concat(part for case in cases for part in groups[case]).to_dict("records"):
+        keys = ("run", "dataset", "architecture", "defense", "seed", "epochs", "precision")
+        rows.append({key: record[key] for key in keys} | judge(Experiment.of(record)))
+        print(rows[-1], flush=True)
+    order = ["dataset", "architecture", "defense", "precision", "epochs", "seed"]
+    pd.DataFrame(rows).sort_values(order).to_csv(
+        RESULTS / "defenses_rmia.csv", index=False, float_format="%.6f", lineterminator="\n"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    command(main)
