@@ -14,9 +14,13 @@ import torch
 from conftest import ROOT
 
 from benchmarks import loops
+from benchmarks.defenses import judge
+from benchmarks.defenses import main as judge_all
 from benchmarks.precision import summary
 from benchmarks.timing import Ratio, one_core, ratio, rounds
+from mia_utils import InputError, results
 from mia_utils.__main__ import main
+from mia_utils.experiment import Experiment
 from mia_utils.models import build
 
 
@@ -86,6 +90,22 @@ def test_precision_summary_follows_from_the_models():
     table = pd.read_csv(ROOT / "book/results/precision.csv")
     written = pd.read_csv(ROOT / "book/results/precision_summary.csv", dtype=str)
     pd.testing.assert_frame_equal(summary(table).astype(str), written, check_dtype=False)
+
+
+def test_rmia_of_a_run_has_a_population_that_nobody_trained_on(monkeypatch, tmp_path):
+    monkeypatch.setenv("MIA_STORE", str(tmp_path))
+    found = judge(Experiment(dataset="digits", architecture="mlp", epochs=30, defense="top3"))
+    assert found["population"] == 450  # the fourth quarter of 1,797 records, and one left over
+    assert 0.5 < found["auc"] < 0.8
+
+
+def test_figure_9_of_rmia_is_about_published_runs():
+    table = pd.read_csv(ROOT / "book/results/defenses_rmia.csv", keep_default_na=False)
+    runs = results.read(results.published()).drop_duplicates("run").set_index("run")
+    for name in ("dataset", "architecture", "defense", "seed", "epochs", "precision"):
+        assert (runs.loc[table["run"], name].to_numpy() == table[name].to_numpy()).all()
+    with pytest.raises(InputError, match="expected some of"):
+        judge_all(["cifar10/unknown"])
 
 
 def test_plans_on_the_page_are_what_the_command_prints(monkeypatch, tmp_path):
