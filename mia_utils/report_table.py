@@ -388,7 +388,7 @@ def crossed(frame, axis: str):
     keys = [other, "epochs", "precision"]
     for key, mine in moved.groupby(keys):
         names = set(mine[axis]) | set(mine[f"shadow_{axis}"])
-        here = rows[(rows[keys] == key).all(axis=1)]
+        here = rows[(rows[keys] == list(key)).all(axis=1)]
         yield (
             dict(zip(keys, key, strict=True)),
             here[here[axis].isin(names) & here["seed"].isin(mine["seed"])],
@@ -406,6 +406,6 @@ def defended(frame):
     masked = rows[rows["defense"] != "none"]
     keys = ["dataset", "architecture", "epochs", "precision"]
     for key, mine in masked.groupby(keys):
-        same = rows[(rows[keys] == key).all(axis=1)]
+        same = rows[(rows[keys] == list(key)).all(axis=1)]
         if "none" in set(same["defense"]):  # else there is nothing to compare with
             yield *key[:2], same[same["seed"].isin(mine["seed"])]
