@@ -36,7 +36,7 @@ class DPConfig:
     accountant : "prv" or "rdp"
     multiplicity : int
         Augmented copies of a record whose gradients are averaged before they are clipped, so that
-        they cost no privacy (De et al., 2022, section 3.3); needs an augmentation.
+        they cost no privacy (De et al., 2022); needs an augmentation.
 
     Raises
     ------
