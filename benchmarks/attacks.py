@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import tempfile
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from mia_utils import RMIA, LearnedAttack, LiRA, Outputs, balanced_masks
 from mia_utils.evaluation import paired_auc_difference
 from mia_utils.signals import log_softmax
 
-from .timing import Ratio, in_a_process, one_core, ratio, rounds, seconds
+from .timing import Ratio, in_a_process, one_core, peak_memory, ratio, rounds, seconds
 
 
 def _outputs(path: Path, models: int, records: int, classes: int) -> Outputs:
@@ -49,7 +48,7 @@ def _likelihood(folder: str, classes: int) -> dict[str, float]:
     for line in Path("/proc/self/smaps_rollup").read_text().splitlines():
         if line.startswith(("Shared_Clean", "Private_Clean")):
             mapped += int(line.split()[1]) * 1024
-    found["memory"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - mapped
+    found["memory"] = peak_memory() - mapped
     return found
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import resource
-
 import numpy as np
 
 from . import loops
-from .timing import Ratio, in_a_process, one_core
+from .timing import Ratio, in_a_process, one_core, peak_memory
 
 
 def _train() -> int:
@@ -18,7 +16,7 @@ def _train() -> int:
     members = np.arange(60_000) < 1280
     with one_core():
         fit(records, labels, 10, members, "cnn", TrainConfig(epochs=2), seed=0)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return peak_memory()
 
 
 def worker() -> list[Ratio]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -62,6 +63,15 @@ def in_a_process(work: Callable, *arguments):
     """The result of a function run in a fresh process, whose memory is its own."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         return pool.submit(work, *arguments).result()
+
+
+def peak_memory() -> int:
+    """Bytes of this process that were resident at most.
+
+    Not getrusage's figure: that of a process just started is its parent's.
+    """
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) * 1024
 
 
 def seconds(work: Callable[[], object]) -> float:

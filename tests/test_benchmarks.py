@@ -17,7 +17,7 @@ from benchmarks import loops
 from benchmarks.defenses import judge
 from benchmarks.defenses import main as judge_all
 from benchmarks.precision import summary
-from benchmarks.timing import Ratio, one_core, ratio, rounds
+from benchmarks.timing import Ratio, in_a_process, one_core, peak_memory, ratio, rounds
 from mia_utils import InputError, results
 from mia_utils.__main__ import main
 from mia_utils.experiment import Experiment
@@ -39,6 +39,11 @@ def test_rounds_are_interleaved_after_warming_up():
     found = rounds({n: lambda n=n: calls.append(n) for n in "ab"}, 2)
     assert calls == ["a", "b", "a", "b", "b", "a"]
     assert all(values.shape == (2,) and (values > 0).all() for values in found.values())
+
+
+def test_a_fresh_process_does_not_count_its_parents_memory():
+    held = np.ones(600 * 2**20, np.uint8)
+    assert peak_memory() > held.nbytes > 2 * in_a_process(peak_memory)
 
 
 def test_one_core_is_given_back():
