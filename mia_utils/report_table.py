@@ -395,17 +395,25 @@ def crossed(frame, axis: str):
         )
 
 
-def defended(frame):
+def defended(frame, *, told: bool = True):
     """Records of defended targets, and of their undefended likes, for figure 9.
+
+    Parameters
+    ----------
+    told : bool
+        Was the attacker told of the defense, and trained the shadow model with it?
 
     Yields
     ------
     (dataset, architecture, pandas.DataFrame)
     """
     rows = adaptive(frame)
-    masked = rows[rows["defense"] != "none"]
+    if not told:
+        same = frame.assign(shadow_defense=frame["defense"])
+        other = (frame["shadow_defense"] == "none") & (frame["defense"] != "none")
+        rows = frame.loc[[*adaptive(same[other]).index, *rows[rows["defense"] == "none"].index]]
     keys = ["dataset", "architecture", "epochs", "precision"]
-    for key, mine in masked.groupby(keys):
-        same = rows[(rows[keys] == list(key)).all(axis=1)]
-        if "none" in set(same["defense"]):  # else there is nothing to compare with
-            yield *key[:2], same[same["seed"].isin(mine["seed"])]
+    for key, mine in rows[rows["defense"] != "none"].groupby(keys):
+        alike = rows[(rows[keys] == list(key)).all(axis=1)]
+        if "none" in set(alike["defense"]):  # else there is nothing to compare with
+            yield *key[:2], alike[alike["seed"].isin(mine["seed"])]

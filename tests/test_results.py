@@ -349,6 +349,11 @@ def test_groups_for_the_figures_hold_like_records_only(finished):
     assert (dataset, architecture) == ("digits", "cnn")
     assert list(rows["defense"]) == ["none", "top1"]
     assert list(report_table.defended(frame[:3])) == []
+    assert list(report_table.defended(frame, told=False)) == []
+    secret = changed(masked, shadow_defense="none", balanced_accuracy=0.2)
+    frame = pd.DataFrame([record, off, masked, rounded, secret])
+    ((_, _, rows),) = report_table.defended(frame, told=False)
+    assert list(rows["balanced_accuracy"]) == [0.2, record["balanced_accuracy"]]
 
 
 def test_tables_for_the_reader_show_every_cell(finished):
