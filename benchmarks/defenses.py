@@ -2,7 +2,8 @@
 
 Offline RMIA with the one shadow model of a run, which has the target's defense and none of the
 audited records, on every published run of DATASET/ARCHITECTURE with a defense, and on those without
-one that they are compared with. Models that the store lacks are trained. Writes book/results/defenses_rmia.csv, one line a run.
+one that they are compared with. Models that the store lacks are trained. Writes
+book/results/defenses_rmia.csv, one line a run.
 """
 
 from __future__ import annotations

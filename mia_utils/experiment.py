@@ -214,7 +214,7 @@ def run(
     target, shadows = models(experiment, store=store, progress=progress)
     same = target.classes == shadows.classes
     attacks = attacks_for(experiment, same_classes=same)
-    common, gaps = _provenance(experiment, target, shadows, store), _accuracies(target)
+    common, right = _provenance(experiment, target, shadows, store), accuracies(target)
     scores, records = {}, []
     for name, attack in attacks.items():
         attack.fit(shadows)
@@ -235,10 +235,13 @@ def run(
             threshold = attack.threshold_
             if threshold is not None and not np.isfinite(threshold):
                 threshold = None
-            values = common | asdict(metrics) | gaps[number]
+            values = common | asdict(metrics)
             values |= {
                 "attack": name,
                 "target": number,
+                "train_accuracy": right.train[number],
+                "test_accuracy": right.test[number],
+                "gap": right.train[number] - right.test[number],
                 "threshold": threshold,
                 "shadow_auc": float(np.mean(own_auc)),
                 "model": target.names[number],
@@ -257,14 +260,6 @@ def run(
 
 def _plain(value):
     return value.item() if isinstance(value, np.generic) else value
-
-
-def _accuracies(outputs: Outputs) -> list[dict]:
-    """What the records say about each target's accuracy."""
-    return [
-        {"train_accuracy": train, "test_accuracy": test, "gap": train - test}
-        for train, test, _ in zip(*(a.tolist() for a in accuracies(outputs)), strict=True)
-    ]
 
 
 def _provenance(experiment: Experiment, target: Outputs, shadows: Outputs, store: Store) -> dict:

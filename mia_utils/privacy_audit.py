@@ -120,15 +120,14 @@ def _exchange(m: int, guesses: int, right: int, epsilon: float, delta: float) ->
 def _best(scores, included, guesses, delta: float, level: float, p_value) -> OneRun:
     m, error = scores.size, (1 - level) / len(guesses)
     order = np.argsort(scores, kind="stable")
-    best = None
+    found = []
     for r in guesses:
         low, high = order[: r // 2], order[m - r // 2 :]
         right = int((~included[low]).sum() + included[high].sum())
-        bound = _largest_refuted(m, r, right, delta, error, p_value)
-        if best is None or bound > best.epsilon:
-            most = max(_largest_refuted(m, n, n, delta, error, p_value) for n in guesses)
-            best = OneRun(bound, most, r, right, m, level)
-    return best
+        found.append((_largest_refuted(m, r, right, delta, error, p_value), r, right))
+    bound, r, right = max(found, key=lambda each: each[0])
+    most = max(_largest_refuted(m, n, n, delta, error, p_value) for n in guesses)
+    return OneRun(bound, most, r, right, m, level)
 
 
 def split_epsilon(

@@ -36,10 +36,10 @@ EPOCHS = 50
 """Of the report's models; batch 128, Adam and 1e-3 are `TrainConfig`'s defaults."""
 
 
-def _alike(frame):
-    """The records of targets whose shadow models differ from them in nothing."""
+def _alike(frame, parts=("dataset", "architecture", "defense")):
+    """The records of targets whose shadow models do not differ from them in these parts."""
     same = np.ones(len(frame), bool)
-    for part in ("dataset", "architecture", "defense"):
+    for part in parts:
         same &= (frame[part] == frame[f"shadow_{part}"]).to_numpy()
     return frame[same]
 
@@ -407,11 +407,8 @@ def defended(frame, *, told: bool = True):
     ------
     (dataset, architecture, pandas.DataFrame)
     """
-    rows = adaptive(frame)
-    if not told:
-        same = frame.assign(shadow_defense=frame["defense"])
-        other = (frame["shadow_defense"] == "none") & (frame["defense"] != "none")
-        rows = frame.loc[[*adaptive(same[other]).index, *rows[rows["defense"] == "none"].index]]
+    rows = _alike(frame[frame["settings"] == "{}"], ("dataset", "architecture"))
+    rows = rows[rows["shadow_defense"] == (rows["defense"] if told else "none")]
     keys = ["dataset", "architecture", "epochs", "precision"]
     for key, mine in rows[rows["defense"] != "none"].groupby(keys):
         alike = rows[(rows[keys] == list(key)).all(axis=1)]

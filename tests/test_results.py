@@ -351,7 +351,7 @@ def test_groups_for_the_figures_hold_like_records_only(finished):
     assert list(report_table.defended(frame[:3])) == []
     assert list(report_table.defended(frame, told=False)) == []
     secret = changed(masked, shadow_defense="none", balanced_accuracy=0.2)
-    frame = pd.DataFrame([record, off, masked, rounded, secret])
+    frame = pd.DataFrame([secret, record, off, masked, rounded])
     ((_, _, rows),) = report_table.defended(frame, told=False)
     assert list(rows["balanced_accuracy"]) == [0.2, record["balanced_accuracy"]]
 

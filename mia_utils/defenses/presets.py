@@ -13,8 +13,8 @@ from ..errors import InputError
 from ..outputs import Outputs
 from . import masking
 from .memguard import memguard
-from .selena import train_selena
-from .stacking import train_stacked
+from .selena import LEFT_OUT, SUB_MODELS, train_selena
+from .stacking import BASES, train_stacked
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,8 @@ _ALL = (
     Defense("label_smoothing", "label smoothing 0.1", {"label_smoothing": 0.1}),
     Defense("relaxloss", "RelaxLoss 0.5", {"relax_loss": 0.5}),
     Defense("early_stopping", "early stopping", {"early_stopping": 5}),
-    Defense("stacking", "stacking", trainer=train_stacked, cost=2 / 3),
-    Defense("selena", "SELENA", trainer=train_selena, cost=16),
+    Defense("stacking", "stacking", trainer=train_stacked, cost=BASES / (BASES + 1)),
+    Defense("selena", "SELENA", trainer=train_selena, cost=SUB_MODELS - LEFT_OUT + 1),
     *(_dp(f"dp_eps{e}", f"DP-SGD, epsilon {e}", epsilon=float(e)) for e in (1, 2, 4, 8)),
     _dp("dp_clip", "clipping, no noise", noise_multiplier=0.0),
     _masking("top1", "top-1", partial(masking.top_k, k=1)),

@@ -68,7 +68,7 @@ def train_selena(
     Split-AI: K sub-models, of which each member is kept from L; a member is answered by the mean of
     those L. Self-distillation: one model of the same architecture learns these answers about its
     members in place of their labels (Tang et al., 2022), and is what answers.
-    K (1 - L / K) + 1 trainings' worth of work a model.
+    K - L + 1 trainings' worth of work a model.
 
     Parameters
     ----------
