@@ -16,6 +16,7 @@ from .backend import importable, resolve_backend, run_tasks
 from .config import TrainConfig
 from .data import Masks, Pool, open_pool
 from .errors import InputError
+from .files import whole_file, whole_folder
 from .outputs import Outputs
 from .store import Store, digest
 
@@ -224,13 +225,11 @@ def _spill(pool: Pool, store: Store) -> str:
     """Write a pool that lives in memory where workers can map it: `pools/FINGERPRINT/`."""
     folder = store.root / "pools" / pool.fingerprint
     if not folder.exists():
-        partial = folder.with_name(f".{folder.name}.{os.getpid()}")
-        partial.mkdir(parents=True, exist_ok=True)
-        np.save(partial / ("images.npy" if pool.is_image else "features.npy"), pool.records)
-        np.save(partial / "labels.npy", pool.labels)
-        np.save(partial / "train.npy", pool.train)
-        (partial / "classes.txt").write_text("\n".join(pool.classes) + "\n")
-        os.rename(partial, folder)
+        with whole_folder(folder) as partial:
+            np.save(partial / ("images.npy" if pool.is_image else "features.npy"), pool.records)
+            np.save(partial / "labels.npy", pool.labels)
+            np.save(partial / "train.npy", pool.train)
+            (partial / "classes.txt").write_text("\n".join(pool.classes) + "\n")
     return str(folder)
 
 
@@ -279,7 +278,7 @@ def _fit_into_store(spec: ModelSpec, pool: Pool, root: Path) -> None:
                 precision=spec.precision,
                 device=spec.device,
                 checkpoint=store.checkpoint(spec.name),
-                soft_labels=soft and store.soft_labels(soft),
+                soft_labels=soft and np.array(store.soft_labels(soft)),
             )
         if not np.isfinite(trained.logits).all():
             raise InputError(
@@ -320,15 +319,13 @@ def _stacked(store: Store, names: tuple[str, ...]) -> np.ndarray:
         return np.stack([store.logits(name) for name in names])
     path = store.root / "outputs" / f"{digest({'names': names})}.npy"
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(f".{os.getpid()}.partial")
-        stacked = np.lib.format.open_memmap(
-            partial, mode="w+", dtype=np.float32, shape=(len(names), *first.shape)
-        )
-        for row, name in zip(stacked, names, strict=True):
-            row[:] = store.logits(name)
-        stacked.flush()
-        os.replace(partial, path)
+        with whole_file(path) as partial:
+            stacked = np.lib.format.open_memmap(
+                partial, mode="w+", dtype=np.float32, shape=(len(names), *first.shape)
+            )
+            for row, name in zip(stacked, names, strict=True):
+                row[:] = store.logits(name)
+            stacked.flush()
     return np.load(path, mmap_mode="r")
 
 

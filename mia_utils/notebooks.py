@@ -22,6 +22,7 @@ import nbformat
 from nbformat import NotebookNode
 
 from .errors import InputError, NotebookError
+from .files import write_if_changed
 
 PARAMETERS, INJECTED = "parameters", "injected-parameters"
 KERNEL = {
@@ -225,16 +226,7 @@ def run_hash(notebook: NotebookNode, values: Mapping) -> str:
 def write(notebook: NotebookNode, path: Path) -> bool:
     """Write a notebook atomically if its bytes change; return whether they did."""
     text = nbformat.writes(notebook, version=4).rstrip("\n") + "\n"
-    if path.exists() and path.read_text("utf-8") == text:
-        return False
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_text(text, "utf-8")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-    return True
+    return write_if_changed(path, text.encode())
 
 
 @contextmanager

@@ -13,6 +13,7 @@ import numpy as np
 
 from .data import Pool
 from .errors import InputError
+from .files import whole_file
 
 
 def _matrix(value, shape: tuple[int, int], name: str) -> np.ndarray:
@@ -142,25 +143,18 @@ class Outputs:
 
     def save(self, path: str | os.PathLike) -> Path:
         """Write everything to one uncompressed .npz, atomically (write, then rename)."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
         meta = json.dumps({"fingerprint": self.fingerprint, "names": self.names})
-        try:
-            with open(partial, "wb") as file:
-                np.savez(
-                    file,
-                    logits=self.logits,
-                    labels=self.labels,
-                    members=self.members,
-                    evaluated=self.evaluated,
-                    ids=self.ids,
-                    meta=np.array(meta),
-                )
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
-        return path
+        with whole_file(path) as partial, open(partial, "wb") as file:
+            np.savez(
+                file,
+                logits=self.logits,
+                labels=self.labels,
+                members=self.members,
+                evaluated=self.evaluated,
+                ids=self.ids,
+                meta=np.array(meta),
+            )
+        return Path(path)
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> Outputs:

@@ -22,6 +22,7 @@ import numpy as np
 from . import signals
 from .errors import InputError
 from .evaluation import TargetMetrics
+from .files import whole_file, write_if_changed
 from .outputs import Outputs
 
 RUN_BYTES, ALL_BYTES = 5 * 10**6, 60 * 10**6
@@ -171,20 +172,6 @@ def _line(record: Mapping) -> str:
 # ---- files -------------------------------------------------------------------------------------
 
 
-def _write_bytes(path: Path, content: bytes) -> bool:
-    """Write atomically if the content changes; return whether it did."""
-    if path.exists() and path.read_bytes() == content:
-        return False
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_bytes(content)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-    return True
-
-
 def save(
     records: Iterable[Mapping],
     judged: Outputs | None = None,
@@ -222,7 +209,7 @@ def save(
     if judged is not None:
         _save_signals(root / "signals" / f"{run}.npz", judged)
     path = root / "records" / f"{run}.jsonl"
-    _write_bytes(path, "".join(f"{_line(record)}\n" for record in records).encode())
+    write_if_changed(path, "".join(f"{_line(record)}\n" for record in records).encode())
     return path
 
 
@@ -235,9 +222,7 @@ def _save_signals(path: Path, judged: Outputs) -> None:
         "log_confidence": signals.log_confidence(part.logits),
         "entropy": signals.entropy(part.logits),
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial.npz")
-    try:
+    with whole_file(path) as partial:
         np.savez_compressed(
             partial,
             names=np.array(part.names, dtype=str),
@@ -252,9 +237,6 @@ def _save_signals(path: Path, judged: Outputs) -> None:
                 f"the signals of {path.stem} take {partial.stat().st_size:,} bytes; at most "
                 f"{RUN_BYTES:,} a run are kept, judge fewer targets in one run"
             )
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def load_signals(run: str, folder: str | os.PathLike | None = None) -> dict[str, np.ndarray]:
@@ -362,6 +344,6 @@ def merge(source: str | os.PathLike, destination: str | os.PathLike) -> list[Pat
                 changed.append(path)
     for path in [*new, *moved.values()]:
         copy = destination / path.relative_to(source)
-        if _write_bytes(copy, path.read_bytes()):
+        if write_if_changed(copy, path.read_bytes()):
             changed.append(copy)
     return changed

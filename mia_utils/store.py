@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import socket
 import threading
 import time
@@ -15,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .data.archive import one_line_disk_errors
 from .errors import InputError
+from .files import one_line_disk_errors, whole_file, whole_folder
 
 _STALE = 60.0  # seconds without a heartbeat after which a lease belongs to nobody
 _BEAT = 10.0
@@ -61,25 +60,15 @@ class Store:
     ) -> None:
         """Store a model atomically; storing it a second time changes nothing."""
         final = self.folder(name)
-        partial = final.with_name(f".{name}.{socket.gethostname()}.{os.getpid()}")
-        with one_line_disk_errors(final, "--store, MIA_STORE"):
-            partial.mkdir(parents=True, exist_ok=True)
-            try:
-                np.save(partial / "logits.npy", logits)
-                np.savez(partial / "weights.npz", **weights)
-                checksums = {
-                    file: hashlib.sha256((partial / file).read_bytes()).hexdigest()
-                    for file in ("logits.npy", "weights.npz")
-                }
-                text = json.dumps({**record, "checksums": checksums}, indent=1, sort_keys=True)
-                (partial / "record.json").write_text(text)
-                try:
-                    os.rename(partial, final)
-                except OSError:
-                    if name not in self:  # not merely another writer of the same model
-                        raise
-            finally:
-                shutil.rmtree(partial, ignore_errors=True)
+        with one_line_disk_errors(final, "--store, MIA_STORE"), whole_folder(final) as partial:
+            np.save(partial / "logits.npy", logits)
+            np.savez(partial / "weights.npz", **weights)
+            checksums = {
+                file: hashlib.sha256((partial / file).read_bytes()).hexdigest()
+                for file in ("logits.npy", "weights.npz")
+            }
+            text = json.dumps({**record, "checksums": checksums}, indent=1, sort_keys=True)
+            (partial / "record.json").write_text(text)
         self.checkpoint(name).unlink(missing_ok=True)
 
     def record(self, name: str) -> dict:
@@ -105,18 +94,12 @@ class Store:
         name = hashlib.sha256(array.tobytes() + str(array.shape).encode()).hexdigest()[:32]
         final = self._soft_labels(name)
         if not final.exists():
-            partial = final.with_name(f".{name}.{socket.gethostname()}.{os.getpid()}.npy")
-            with one_line_disk_errors(final, "--store, MIA_STORE"):
-                partial.parent.mkdir(parents=True, exist_ok=True)
-                try:
-                    np.save(partial, array)
-                    os.replace(partial, final)
-                finally:
-                    partial.unlink(missing_ok=True)
+            with one_line_disk_errors(final, "--store, MIA_STORE"), whole_file(final) as partial:
+                np.save(partial, array)
         return name
 
     def soft_labels(self, name: str) -> np.ndarray:
-        """float32 (N, C).
+        """float32 (N, C), memory-mapped.
 
         Raises
         ------
@@ -124,7 +107,7 @@ class Store:
             If the store does not hold them.
         """
         try:
-            return np.load(self._soft_labels(name), allow_pickle=False)
+            return np.load(self._soft_labels(name), mmap_mode="r", allow_pickle=False)
         except FileNotFoundError:
             raise InputError(
                 f"no soft labels {name} in {self.root}; keep them with Store.put_soft_labels"

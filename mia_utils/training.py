@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import os
 import time
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +16,7 @@ from torch.nn import functional
 
 from . import regularization
 from .config import TrainConfig
+from .files import whole_file
 from .models import build
 from .stepping import EagerStep, GraphStep, graphable, refill, set_rate
 
@@ -268,18 +268,14 @@ def fit(
 
 
 def _save(path: Path, state: dict, model, optimizer, epoch: int, seconds: float) -> None:
-    """Write a checkpoint, then rename it: a kill leaves the old one or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(f".{os.getpid()}.partial")
-    torch.save(
-        {
-            **state,
-            "epoch": epoch,
-            "seconds": state["seconds"] + seconds,
-            "model": model.state_dict(),
-            "optimizer": optimizer.state_dict(),
-            "rng": torch.get_rng_state(),
-        },
-        unfinished,
-    )
-    os.replace(unfinished, path)
+    """Write a checkpoint: a kill leaves the old one or the new one."""
+    now = {
+        **state,
+        "epoch": epoch,
+        "seconds": state["seconds"] + seconds,
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "rng": torch.get_rng_state(),
+    }
+    with whole_file(path) as unfinished:
+        torch.save(now, unfinished)

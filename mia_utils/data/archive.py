@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import uuid
 import zipfile
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import InputError
+from ..files import one_line_disk_errors, whole_file
 from .pool import Pool
+
+DISK_CHOICE = "--data, MIA_DATA"
+"""What moves the folder that holds the archives."""
 
 ARRAYS = ("images", "features", "labels", "train", "classes")
 _DAMAGED = (
@@ -127,35 +127,12 @@ def write_archive(pool: Pool, path: str | Path, *, compress: bool = False) -> Po
         "train": pool.train,
         "classes": np.array(pool.classes),
     }
-    with one_line_disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-        try:
-            with open(part, "wb") as file:
-                (np.savez_compressed if compress else np.savez)(file, **arrays)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
+    with one_line_disk_errors(path, DISK_CHOICE), whole_file(path) as part:
+        with open(part, "wb") as file:
+            (np.savez_compressed if compress else np.savez)(file, **arrays)
+            file.flush()
+            os.fsync(file.fileno())
     return replace(pool, path=str(path))
-
-
-@contextmanager
-def one_line_disk_errors(path: Path, choice: str = "--data, MIA_DATA") -> Iterator[None]:
-    """An OSError while `path` is made becomes one InputError line; `choice` is what moves it."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise InputError(
-                f"{path}: no space left on this disk, nothing was written; "
-                f"free some, or choose another folder ({choice})"
-            ) from None
-        raise InputError(
-            f"{path}: cannot be written ({_one_line(error)}); "
-            f"choose another folder ({choice})"
-        ) from None
 
 
 def _pool(path: Path, name: str, records: np.ndarray, arrays: dict) -> Pool:

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
-from .archive import one_line_disk_errors, write_archive
+from ..files import one_line_disk_errors
+from .archive import DISK_CHOICE, write_archive
 from .pool import Pool
 
 _EXPECTED = {  # torchvision class, shape of a record, records for training and testing, classes
@@ -28,7 +29,7 @@ def download_dataset(name: str, archive: str | Path) -> Pool:
     """
     archive = Path(archive)
     dataset, shape, counts, classes = _EXPECTED[name]
-    with one_line_disk_errors(archive):
+    with one_line_disk_errors(archive, DISK_CHOICE):
         archive.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=archive.parent, prefix=f".{name}-") as folder:
             splits = [_fetch(dataset, name, archive, folder, train) for train in (True, False)]

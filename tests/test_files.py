@@ -1,0 +1,61 @@
+"""What is written appears whole or not at all."""
+
+import errno
+import os
+
+import numpy as np
+import pytest
+
+from mia_utils import InputError
+from mia_utils.files import one_line_disk_errors, whole_file, whole_folder, write_if_changed
+
+
+def test_a_file_is_there_only_when_its_block_has_ended(tmp_path):
+    path = tmp_path / "new" / "array.npy"
+    with whole_file(path) as partial:
+        np.save(partial, np.arange(3))
+        assert partial.parent == path.parent and not path.exists()
+    assert np.load(path).tolist() == [0, 1, 2]
+    assert os.listdir(path.parent) == ["array.npy"]
+
+
+@pytest.mark.parametrize("whole", [whole_file, whole_folder])
+def test_a_failure_leaves_what_was_there(tmp_path, whole):
+    path = tmp_path / "kept"
+    path.mkdir() if whole is whole_folder else path.write_text("old")
+    with pytest.raises(RuntimeError), whole(path) as partial:
+        (partial / "x" if partial.is_dir() else partial).write_text("half")
+        raise RuntimeError
+    assert os.listdir(tmp_path) == ["kept"]
+    assert path.is_dir() or path.read_text() == "old"
+
+
+def test_of_two_folders_the_first_stays(tmp_path):
+    path = tmp_path / "model"
+    with whole_folder(path) as late:
+        (late / "x").write_text("second")
+        with whole_folder(path) as early:
+            (early / "x").write_text("first")
+    assert (path / "x").read_text() == "first" and os.listdir(tmp_path) == ["model"]
+
+
+def test_a_folder_that_cannot_be_renamed_is_an_error(tmp_path):
+    (tmp_path / "model").write_text("a file of that name")
+    with pytest.raises(NotADirectoryError), whole_folder(tmp_path / "model"):
+        pass
+
+
+def test_the_same_bytes_are_not_written_again(tmp_path):
+    path = tmp_path / "x"
+    assert write_if_changed(path, b"a")
+    before = path.stat().st_mtime_ns
+    assert not write_if_changed(path, b"a") and path.stat().st_mtime_ns == before
+    assert write_if_changed(path, b"b") and path.read_bytes() == b"b"
+
+
+@pytest.mark.parametrize("number, said", [(errno.ENOSPC, "no space left"), (errno.EACCES, "cannot be")])
+def test_disk_errors_name_the_path_and_the_way_out(tmp_path, number, said):
+    with pytest.raises(InputError, match=f"model: {said}.*--store") as error:
+        with one_line_disk_errors(tmp_path / "model", "--store"):
+            raise OSError(number, os.strerror(number))
+    assert "\n" not in str(error.value)
