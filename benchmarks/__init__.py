@@ -11,6 +11,11 @@ from mia_utils.errors import InputError
 RESULTS = Path("book/results")
 
 
+def save(table, name: str) -> None:
+    """Write a pandas.DataFrame to book/results, the same table to the same bytes."""
+    table.to_csv(RESULTS / name, index=False, float_format="%.6f", lineterminator="\n")
+
+
 def command(main: Callable[[list[str]], int]) -> None:
     """Exit with the status of `main(arguments)`; what it was given wrongly is one line."""
     try:

@@ -3,7 +3,7 @@
 Offline RMIA with the one shadow model of a run, which has the target's defense and none of the
 audited records, on every published run of DATASET/ARCHITECTURE with a defense, and on those without
 one that they are compared with. Models that the store lacks are trained. Writes
-book/results/defenses_rmia.csv, one line a run.
+book/results/defenses_rmia.csv, one line a run, as they come; runs that have one are left alone.
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ from __future__ import annotations
 import pandas as pd
 
 from mia_utils import RMIA, Outputs, evaluate, results
+from mia_utils.defense_table import defended
 from mia_utils.errors import InputError
 from mia_utils.experiment import Experiment, models
-from mia_utils.report_table import defended
 
-from . import RESULTS, command
+from . import RESULTS, command, save
+
+ORDER = ["dataset", "architecture", "defense", "precision", "epochs", "seed"]
 
 
 def all_known(outputs: Outputs) -> Outputs:
@@ -42,15 +44,17 @@ def main(cases: list[str]) -> int:
     unknown = set(cases) - set(groups)
     if not cases or unknown:
         raise InputError(f"cases {sorted(unknown)}; expected some of {sorted(groups)}")
-    rows = []
+    path = RESULTS / "defenses_rmia.csv"
+    # An undefended target has the defense "none", which is not a missing value.
+    table = pd.read_csv(path, keep_default_na=False) if path.exists() else pd.DataFrame({"run": []})
     for record in pd.concat(part for case in cases for part in groups[case]).to_dict("records"):
         keys = ("run", "dataset", "architecture", "defense", "seed", "epochs", "precision")
-        rows.append({key: record[key] for key in keys} | judge(Experiment.of(record)))
-        print(rows[-1], flush=True)
-    order = ["dataset", "architecture", "defense", "precision", "epochs", "seed"]
-    pd.DataFrame(rows).sort_values(order).to_csv(
-        RESULTS / "defenses_rmia.csv", index=False, float_format="%.6f", lineterminator="\n"
-    )
+        if record["run"] in set(table["run"]):
+            continue
+        row = {key: record[key] for key in keys} | judge(Experiment.of(record))
+        print(row, flush=True)
+        table = pd.concat([table, pd.DataFrame([row])]).sort_values(ORDER)
+        save(table, path.name)
     return 0
 
 

@@ -13,7 +13,7 @@ from mia_utils import LossAttack, Store, TrainConfig, evaluate, load_dataset, qu
 from mia_utils.errors import InputError
 from mia_utils.theorems import accuracies
 
-from . import RESULTS, command
+from . import RESULTS, command, save
 
 FIGURES = {"test_accuracy": "test accuracy", "auc": "loss AUC", "tpr": "TPR at FPR 1 %"}
 
@@ -79,13 +79,13 @@ def main(cases: list[str]) -> int:
             )
         new = pd.DataFrame(measure(dataset, architecture, *map(int, more)))
         if len(table):
-            same = (table["dataset"] == dataset) & (table["architecture"] == architecture)
-            table = table[~same]
+            keys = ["dataset", "architecture", "epochs"]
+            table = table[(table[keys] != new[keys].iloc[0]).any(axis=1)]
         table = pd.concat([table, new]).sort_values(
-            ["dataset", "architecture", "seed", "precision"]
+            ["dataset", "architecture", "epochs", "seed", "precision"]
         )
-        table.to_csv(path, index=False, float_format="%.6f", lineterminator="\n")
-    summary(table).to_csv(RESULTS / "precision_summary.csv", index=False, lineterminator="\n")
+        save(table, path.name)
+    save(summary(table), "precision_summary.csv")
     print(summary(table).to_string(index=False))
     return 0
 

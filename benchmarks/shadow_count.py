@@ -22,7 +22,7 @@ from mia_utils import (
 )
 from mia_utils.data import Masks
 
-from . import RESULTS
+from . import save
 
 MOST, TARGETS, EPOCHS, POOL, SEED = 64, 4, 30, 500, 0
 ATTACKS = {  # and the fewest shadow models that the attack can do with
@@ -66,9 +66,7 @@ def main() -> None:
                         "records": judged.labels.size,
                     }  # fmt: skip
                 )
-        pd.DataFrame(rows).to_csv(
-            RESULTS / "shadow_count.csv", index=False, float_format="%.6f", lineterminator="\n"
-        )
+        save(pd.DataFrame(rows), "shadow_count.csv")
 
 
 if __name__ == "__main__":

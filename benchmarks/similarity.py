@@ -21,7 +21,7 @@ from mia_utils import (
 )
 from mia_utils.data import single_record_masks
 
-from . import RESULTS
+from . import save
 
 RECORDS, K, TARGETS, EPOCHS, POOL, SEED = 32, 4, 4, 30, 500, 0
 
@@ -49,9 +49,8 @@ def main() -> None:
         table[name] = attack.score(targets).ravel()
         spent = sum(store.record(model)["seconds"] for model in models.names)
         costs.append({"design": name, "trainings": len(models), "seconds": round(spent)})
-    options = {"index": False, "lineterminator": "\n"}
-    pd.DataFrame(table).to_csv(RESULTS / "similarity.csv", float_format="%.6f", **options)
-    pd.DataFrame(costs).to_csv(RESULTS / "similarity_costs.csv", **options)
+    save(pd.DataFrame(table), "similarity.csv")
+    save(pd.DataFrame(costs), "similarity_costs.csv")
 
 
 if __name__ == "__main__":

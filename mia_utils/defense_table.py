@@ -1,8 +1,9 @@
-"""Privacy against utility, defense by defense, from the records and signals of published runs."""
+"""Figure 9, and privacy against utility: defense by defense, from published records and signals."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -10,10 +11,45 @@ import numpy as np
 from . import results
 from .defenses import names, preset
 from .privacy_audit import split_epsilon
-from .report_table import adaptive
+from .report_table import adaptive, alike, most_seeds
 
 DELTA = 1e-5
 """Of every epsilon in the table: that of the DP-SGD presets."""
+
+
+def defended(frame, *, told: bool = True) -> Iterator[tuple]:
+    """Records of defended targets, and of their undefended likes, for figure 9.
+
+    Parameters
+    ----------
+    told : bool
+        Was the attacker told of the defense, and trained the shadow model with it?
+
+    Yields
+    ------
+    (dataset, architecture, pandas.DataFrame)
+    """
+    rows = alike(frame[frame["settings"] == "{}"], ("dataset", "architecture"))
+    rows = rows[rows["shadow_defense"] == (rows["defense"] if told else "none")]
+    keys = ["dataset", "architecture", "epochs", "precision"]
+    for key, mine in rows[rows["defense"] != "none"].groupby(keys):
+        mates = rows[(rows[keys] == list(key)).all(axis=1)]
+        if "none" in set(mates["defense"]):  # else there is nothing to compare with
+            yield *key[:2], mates[mates["seed"].isin(mine["seed"])]
+
+
+def by_defense(rows, attacks: Mapping[str, str], figure: str = "balanced_accuracy"):
+    """Figure 9: means over seeds, a defense a row in the book's order, an attack a column.
+
+    Parameters
+    ----------
+    rows : pandas.DataFrame
+        One group of `defended`.
+    attacks : mapping
+        Title of the column by name of the attack.
+    """
+    table = rows.pivot_table(figure, "defense", "attack")[list(attacks)]
+    return table.loc[[d for d in names() if d in table.index]].rename(columns=dict(attacks))
 
 
 class Row(NamedTuple):
@@ -41,7 +77,7 @@ def privacy_and_utility(
 ) -> list[Row]:
     """Every defense by name, from runs whose shadow model had the same defense.
 
-    Of runs that differ in epochs, precision or device those with most seeds are taken.
+    Of runs that differ in more than the seed those of `most_seeds` are taken.
 
     Parameters
     ----------
@@ -63,10 +99,9 @@ def privacy_and_utility(
             hours = plain_hours * preset(name).cost
             found.append(Row(name, 0, epsilon_promised=promised, core_hours=hours))
             continue
-        groups = mine.groupby(["epochs", "precision", "device"])
-        (epochs, precision, _), mine = max(groups, key=lambda group: (len(group[1]), group[0]))
-        mine = mine.sort_values("seed")
-        said = results.load_signals(mine["run"].iloc[0], folder)
+        mine = most_seeds(mine).sort_values("seed")
+        first = mine.iloc[0]
+        said = results.load_signals(first["run"], folder)
         judged = said["evaluated"][0]
         bound = split_epsilon(
             np.exp(-said["loss"][0][judged].astype(np.float64)),  # a pair of sure answers ties
@@ -76,7 +111,15 @@ def privacy_and_utility(
         )
         figures = mine[["test_accuracy", "auc", "tpr_at_fpr1pct"]].mean()
         found.append(
-            Row(name, len(mine), int(epochs), precision, *figures, bound.epsilon, promised)
+            Row(
+                name,
+                len(mine),
+                int(first["epochs"]),
+                first["precision"],
+                *figures,
+                bound.epsilon,
+                promised,
+            )
         )
     return found
 

@@ -36,7 +36,7 @@ EPOCHS = 50
 """Of the report's models; batch 128, Adam and 1e-3 are `TrainConfig`'s defaults."""
 
 
-def _alike(frame, parts=("dataset", "architecture", "defense")):
+def alike(frame, parts=("dataset", "architecture", "defense")):
     """The records of targets whose shadow models do not differ from them in these parts."""
     same = np.ones(len(frame), bool)
     for part in parts:
@@ -46,24 +46,32 @@ def _alike(frame, parts=("dataset", "architecture", "defense")):
 
 def plain(frame):
     """The records of undefended targets whose shadow models differ from them in nothing."""
-    return _alike(frame[frame["defense"] == "none"])
+    return alike(frame[frame["defense"] == "none"])
 
 
 def adaptive(frame):
     """The records of attackers who know the defense, at default settings; undefended ones too."""
-    return _alike(frame[frame["settings"] == "{}"])
+    return alike(frame[frame["settings"] == "{}"])
+
+
+def most_seeds(rows):
+    """Of runs that differ in epochs, precision or device those of the group with most seeds.
+
+    Of equals the one with most epochs, then fp32, then the first device by name.
+    """
+    keys = ["epochs", "precision", "device"]
+    if rows.empty:
+        return rows
+    seeds = rows.groupby(keys)["seed"].nunique()
+    best = min(seeds.index, key=lambda key: (-seeds[key], -key[0], key[1] != "fp32", key[2]))
+    return rows[(rows[keys] == list(best)).all(axis=1)]
 
 
 def _as_in_report(frame, settings: dict | None = None):
-    """Plain records with the report's epochs; of one precision: that with most seeds, else fp32."""
+    """Plain records with the report's epochs, of one precision and device."""
     rows = plain(frame)
     rows = rows[(rows["epochs"] == EPOCHS) & (rows["settings"] == json.dumps(settings or {}))]
-    seeds = rows.groupby(["precision", "device"])["seed"].nunique()
-    if len(seeds) > 1:
-        order = sorted(seeds.index, key=lambda key: (-seeds[key], key[0] != "fp32", key[1]))
-        precision, device = order[0]
-        rows = rows[(rows["precision"] == precision) & (rows["device"] == device)]
-    return rows
+    return most_seeds(rows)
 
 
 def _row(frame, dataset: str, architecture: str):
@@ -393,24 +401,3 @@ def crossed(frame, axis: str):
             dict(zip(keys, key, strict=True)),
             here[here[axis].isin(names) & here["seed"].isin(mine["seed"])],
         )
-
-
-def defended(frame, *, told: bool = True):
-    """Records of defended targets, and of their undefended likes, for figure 9.
-
-    Parameters
-    ----------
-    told : bool
-        Was the attacker told of the defense, and trained the shadow model with it?
-
-    Yields
-    ------
-    (dataset, architecture, pandas.DataFrame)
-    """
-    rows = _alike(frame[frame["settings"] == "{}"], ("dataset", "architecture"))
-    rows = rows[rows["shadow_defense"] == (rows["defense"] if told else "none")]
-    keys = ["dataset", "architecture", "epochs", "precision"]
-    for key, mine in rows[rows["defense"] != "none"].groupby(keys):
-        alike = rows[(rows[keys] == list(key)).all(axis=1)]
-        if "none" in set(alike["defense"]):  # else there is nothing to compare with
-            yield *key[:2], alike[alike["seed"].isin(mine["seed"])]

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from conftest import ROOT
 
-from mia_utils import report_table, results, verify
+from mia_utils import defense_table, report_table, results, verify
 from mia_utils.defenses import Defense, presets
 from mia_utils.errors import InputError
 from mia_utils.evaluation import auc, prediction_interval
@@ -345,14 +345,14 @@ def test_groups_for_the_figures_hold_like_records_only(finished):
     assert shared == {"architecture": "cnn", "epochs": 2, "precision": "fp32"}
     assert set(rows["epochs"]) == {2} and set(rows["precision"]) == {"fp32"}
     assert list(report_table.crossed(frame, "architecture")) == []
-    ((dataset, architecture, rows),) = report_table.defended(frame)
+    ((dataset, architecture, rows),) = defense_table.defended(frame)
     assert (dataset, architecture) == ("digits", "cnn")
     assert list(rows["defense"]) == ["none", "top1"]
-    assert list(report_table.defended(frame[:3])) == []
-    assert list(report_table.defended(frame, told=False)) == []
+    assert list(defense_table.defended(frame[:3])) == []
+    assert list(defense_table.defended(frame, told=False)) == []
     secret = changed(masked, shadow_defense="none", balanced_accuracy=0.2)
     frame = pd.DataFrame([secret, record, off, masked, rounded])
-    ((_, _, rows),) = report_table.defended(frame, told=False)
+    ((_, _, rows),) = defense_table.defended(frame, told=False)
     assert list(rows["balanced_accuracy"]) == [0.2, record["balanced_accuracy"]]
 
 
