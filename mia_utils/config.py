@@ -37,6 +37,8 @@ class DPConfig:
     multiplicity : int
         Augmented copies of a record whose gradients are averaged before they are clipped, so that
         they cost no privacy (De et al., 2022); needs an augmentation.
+    weight_standardisation : bool
+        The kernels of convolutions are used with mean 0 and a fixed variance (Brock et al., 2021).
 
     Raises
     ------
@@ -50,6 +52,7 @@ class DPConfig:
     max_grad_norm: float = 1.0
     accountant: str = "prv"
     multiplicity: int = 1
+    weight_standardisation: bool = False
 
     def __post_init__(self) -> None:
         if (self.epsilon is None) == (self.noise_multiplier is None):

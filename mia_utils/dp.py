@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.nn.utils import parametrize
 
 from .config import DPConfig, TrainConfig
 from .data import Pool
@@ -28,11 +29,30 @@ _PHYSICAL = 256
 """Records (times copies) whose gradients are in memory at once; larger batches take several turns."""
 
 
-def private_layers(model: nn.Module) -> nn.Module:
+class WeightStandardisation(nn.Module):
+    """Kernels (outputs, ...) with mean 0 and variance gain^2 / fan-in (Brock et al., 2021, eq. 1).
+
+    The gain keeps the variance of what passes through a ReLU.
+    """
+
+    gain = math.sqrt(2 / (1 - 1 / math.pi))
+
+    def forward(self, weight: torch.Tensor) -> torch.Tensor:
+        axes = tuple(range(1, weight.ndim))
+        centred = weight - weight.mean(dim=axes, keepdim=True)
+        scale = centred.square().sum(dim=axes, keepdim=True).clamp(min=1e-12).rsqrt()
+        return self.gain * centred * scale
+
+
+def private_layers(model: nn.Module, weight_standardisation: bool = False) -> nn.Module:
     """The model with every BatchNorm as GroupNorm: a batch's statistics mix its records."""
     from opacus.validators import ModuleValidator
 
-    return ModuleValidator.fix(model)
+    model = ModuleValidator.fix(model)
+    for layer in list(model.modules()) if weight_standardisation else ():
+        if isinstance(layer, nn.Conv2d):
+            parametrize.register_parametrization(layer, "weight", WeightStandardisation())
+    return model
 
 
 def record_gradients(model: nn.Module, label_smoothing: float = 0.0):
@@ -127,7 +147,7 @@ def check_private(
             stacklevel=3,
         )
     records = torch.zeros(2, 1, *(pool.shape[2:] + pool.shape[:2] if pool.is_image else pool.shape))
-    private = private_layers(model).train()
+    private = private_layers(model, config.dp.weight_standardisation).train()
     before = {name: value.clone() for name, value in private.named_buffers()}
     try:
         record_gradients(private)(records, torch.zeros(2, dtype=torch.int64))
@@ -170,7 +190,7 @@ def prepare(
 
     model = build(architecture, records.shape[1:], classes, dropout=config.dropout)
     # Not channels_last: the fused optimizers take a gradient's strides to be the parameter's.
-    model = private_layers(model).to(device)
+    model = private_layers(model, config.dp.weight_standardisation).to(device)
     optimizer = DPOptimizer(
         make_optimizer(model, config, device),
         noise_multiplier=noise,

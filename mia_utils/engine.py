@@ -349,9 +349,9 @@ def load_model(name: str, store: str | os.PathLike | Store | None = None):
         record["classes"],
         dropout=record["config"]["dropout"],
     )
-    if record["config"].get("dp"):
+    if dp := record["config"].get("dp"):
         from .dp import private_layers
 
-        model = private_layers(model)
+        model = private_layers(model, dp.get("weight_standardisation", False))
     model.load_state_dict({k: torch.from_numpy(np.array(v)) for k, v in store.weights(name).items()})
     return model.eval(), record

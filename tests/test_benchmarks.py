@@ -16,6 +16,7 @@ from conftest import ROOT
 from benchmarks import loops
 from benchmarks.defenses import judge
 from benchmarks.defenses import main as judge_all
+from benchmarks import private_recipes
 from benchmarks.precision import summary
 from benchmarks.timing import Ratio, in_a_process, one_core, peak_memory, ratio, rounds
 from mia_utils import InputError, results
@@ -124,3 +125,12 @@ def test_plans_on_the_page_are_what_the_command_prints(monkeypatch, tmp_path):
         with contextlib.redirect_stdout(out):
             assert main(shlex.split(arguments)) == 0
         assert out.getvalue() == printed
+
+
+def test_private_recipes_keep_one_promise(monkeypatch, tmp_path):
+    monkeypatch.setenv("MIA_STORE", str(tmp_path))
+    found = [private_recipes.measure(r, "digits", 1) for r in ("large_batches", "standardised")]
+    assert all(7.9 < row["epsilon"] <= 8 for row in found)
+    assert found[0]["model"] != found[1]["model"] and found[0]["noise"] == found[1]["noise"]
+    with pytest.raises(InputError, match="expected some of"):
+        private_recipes.main(["larger"])

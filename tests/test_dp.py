@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from mia_utils import DPConfig, InputError, Pool, Store, TrainConfig, balanced_masks, load_model, train
 from mia_utils.dp import (
+    WeightStandardisation,
     epsilon_of,
     fit_private,
     noise_multiplier,
@@ -35,10 +36,11 @@ def private(pool, config, members=None, seed=0, architecture="cnn"):
     return fit_private(pool.records, pool.labels, 4, members, architecture, config, seed=seed)
 
 
+@pytest.mark.parametrize("standardised", [False, True])
 @pytest.mark.parametrize("architecture", ["cnn", "mlp", "resnet"])
-def test_per_record_gradients_equal_a_loop_of_single_records(pool, architecture):
+def test_per_record_gradients_equal_a_loop_of_single_records(pool, architecture, standardised):
     torch.manual_seed(0)
-    model = private_layers(build(architecture, pool.shape, 4)).eval()
+    model = private_layers(build(architecture, pool.shape, 4), standardised).eval()
     model.to(memory_format=torch.channels_last)
     x = Loader(pool.records, pool.labels, "cpu")(torch.arange(6))
     y = torch.from_numpy(pool.labels[:6])
@@ -49,6 +51,30 @@ def test_per_record_gradients_equal_a_loop_of_single_records(pool, architecture)
         torch.testing.assert_close(losses[i], loss)
         for (name, _), gradient in zip(model.named_parameters(), alone, strict=True):
             torch.testing.assert_close(found[name][i], gradient, rtol=1e-3, atol=1e-5)
+
+
+def test_standardised_kernels_have_mean_0_and_the_variance_of_the_paper(pool):
+    layer = private_layers(build("cnn", pool.shape, 4), True)[0]
+    kernels = layer.weight.flatten(1)
+    fan_in = kernels.shape[1]
+    torch.testing.assert_close(kernels.mean(dim=1), torch.zeros(32), rtol=0, atol=1e-6)
+    variance = torch.full((32,), 2 / (1 - 1 / math.pi) / fan_in)
+    torch.testing.assert_close(kernels.var(dim=1, unbiased=False), variance)
+    constant = WeightStandardisation()(torch.ones(2, 3, 3, 3))
+    assert torch.equal(constant, torch.zeros_like(constant))
+
+
+def test_a_standardised_model_comes_back_from_the_store(pool, tmp_path):
+    dp = replace(NOISY, weight_standardisation=True)
+    masks = balanced_masks(pool.labels.size, models=2, seed=0)
+    outputs = train(pool, masks, "cnn", replace(FAST, dp=dp), store=tmp_path, progress=False)
+    model, record = load_model(outputs.names[0], tmp_path)
+    assert record["config"]["dp"]["weight_standardisation"]
+    x = Loader(pool.records, pool.labels, "cpu")(torch.arange(20))
+    with torch.no_grad():
+        torch.testing.assert_close(model(x).numpy(), outputs.logits[0][:20], rtol=1e-4, atol=1e-5)
+    plain = train(pool, masks, "cnn", FAST, store=tmp_path, progress=False)
+    assert not np.array_equal(plain.logits, outputs.logits)
 
 
 def test_copies_of_a_record_count_as_one(pool):
