@@ -1,8 +1,7 @@
 """DP-SGD: every record's gradient is clipped, noise is added, an accountant keeps count.
 
-Clipping, noise and accounting are Opacus'. The gradients of single records come from `torch.func`:
-faster here than Opacus' hooks, which besides are wrong for convolutions of channels_last images
-(Opacus 1.6; `tests/test_dp.py` compares with single-record backward passes).
+Noise and accounting are Opacus', the clipped sum is that of `clipping`: faster than Opacus' hooks,
+which besides are wrong for convolutions of channels_last images (Opacus 1.6).
 """
 
 from __future__ import annotations
@@ -15,9 +14,9 @@ from functools import lru_cache, partial
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional
 from torch.nn.utils import parametrize
 
+from .clipping import clipped_sum, record_gradients
 from .config import DPConfig, TrainConfig
 from .data import Pool
 from .errors import InputError
@@ -25,8 +24,10 @@ from .models import build
 from .stepping import set_rate
 from .training import Loader, Trained, make_optimizer, score, training_batch
 
+RECIPE = 2
+"""Version of what decides the bits of a privately trained model, beside `training.RECIPE`."""
 _PHYSICAL = 256
-"""Records (times copies) whose gradients are in memory at once; larger batches take several turns."""
+"""Records (times copies) that are clipped at once; larger batches take several turns."""
 
 
 class WeightStandardisation(nn.Module):
@@ -53,27 +54,6 @@ def private_layers(model: nn.Module, weight_standardisation: bool = False) -> nn
         if isinstance(layer, nn.Conv2d):
             parametrize.register_parametrization(layer, "weight", WeightStandardisation())
     return model
-
-
-def record_gradients(model: nn.Module, label_smoothing: float = 0.0):
-    """Function (x (B, copies, ...), y (B,)) -> (gradients by parameter name (B, ...), losses (B,)).
-
-    A record's loss is the mean over its copies.
-    """
-    from torch.func import functional_call, grad_and_value, vmap
-
-    def loss(parameters, x, y):
-        logits = functional_call(model, parameters, (x,))
-        return functional.cross_entropy(
-            logits, y.expand(len(logits)), label_smoothing=label_smoothing
-        )
-
-    each = vmap(grad_and_value(loss), in_dims=(None, 0, 0), randomness="different")
-
-    def gradients(x: torch.Tensor, y: torch.Tensor):
-        return each({name: p.detach() for name, p in model.named_parameters()}, x, y)
-
-    return gradients
 
 
 def sampling(config: TrainConfig, members: int) -> tuple[float, int]:
@@ -186,12 +166,13 @@ def prepare(
 
     `noise` is the multiplier, `expected` the batch size that a step's sum is divided by.
     """
-    from opacus.optimizers import DPOptimizer
+    from opacus.optimizers import DPOptimizerFastGradientClipping
 
     model = build(architecture, records.shape[1:], classes, dropout=config.dropout)
-    # Not channels_last: the fused optimizers take a gradient's strides to be the parameter's.
-    model = private_layers(model, config.dp.weight_standardisation).to(device)
-    optimizer = DPOptimizer(
+    model = private_layers(model, config.dp.weight_standardisation)
+    model.to(device, memory_format=torch.channels_last)
+    # Takes sums that are clipped already, whoever clipped them.
+    optimizer = DPOptimizerFastGradientClipping(
         make_optimizer(model, config, device),
         noise_multiplier=noise,
         max_grad_norm=config.dp.max_grad_norm,
@@ -199,8 +180,7 @@ def prepare(
         generator=torch.Generator(device).manual_seed(seed),
     )
     loader = Loader(records, labels, device)
-    gradients = record_gradients(model, config.label_smoothing)
-    return model, optimizer, loader, partial(_step, model, gradients, optimizer, loader, config)
+    return model, optimizer, loader, partial(_step, model, optimizer, loader, config)
 
 
 def fit_private(
@@ -253,7 +233,7 @@ def fit_private(
     return Trained(model, score(model, loader), losses, time.perf_counter() - began, privacy)
 
 
-def _step(model, gradients, optimizer, loader: Loader, config: TrainConfig, batch: torch.Tensor):
+def _step(model, optimizer, loader: Loader, config: TrainConfig, batch: torch.Tensor):
     """One private step; returns the summed loss of the batch. An empty batch still adds noise."""
     total = torch.zeros((), device=batch.device)
     copies = config.dp.multiplicity
@@ -263,11 +243,15 @@ def _step(model, gradients, optimizer, loader: Loader, config: TrainConfig, batc
         if len(part):
             x = training_batch(loader, part.repeat_interleave(copies), config.augmentation)
             x = x.unflatten(0, (len(part), copies))
-            found, losses = gradients(x, loader.labels[part])
+            sums, losses = clipped_sum(
+                model, x, loader.labels[part], config.dp.max_grad_norm, config.label_smoothing
+            )
             total += losses.sum()
         for name, parameter in model.named_parameters():
-            empty = parameter.new_zeros((0, *parameter.shape))
-            parameter.grad_sample = found[name] if len(part) else empty
+            # The fused optimizers take a gradient's strides to be the parameter's.
+            parameter.grad = torch.zeros_like(parameter)
+            if len(part):
+                parameter.grad.copy_(sums[name])
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
     return total

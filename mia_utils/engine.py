@@ -39,8 +39,6 @@ class ModelSpec:
 
     @property
     def name(self) -> str:
-        from .training import RECIPE
-
         return digest(
             {
                 "fingerprint": self.fingerprint,
@@ -48,7 +46,7 @@ class ModelSpec:
                 "architecture": self.architecture_id,
                 "config": self.config.changed(),
                 "seed": self.seed,
-                "recipe": RECIPE,
+                "recipe": _recipe(self.config),
                 "precision": self.precision,
                 "device": self.device,
             }
@@ -57,6 +55,14 @@ class ModelSpec:
     def mask(self) -> np.ndarray:
         """bool (N,): the members."""
         return np.unpackbits(np.frombuffer(self.members, np.uint8), count=self.count).astype(bool)
+
+
+def _recipe(config: TrainConfig) -> int:
+    if config.dp is not None:
+        from .dp import RECIPE
+    else:
+        from .training import RECIPE
+    return RECIPE
 
 
 def train(
@@ -259,7 +265,7 @@ def _fit_into_store(spec: ModelSpec, pool: Pool, root: Path) -> None:
     import torch
 
     from .device import alone, describe
-    from .training import RECIPE, fit
+    from .training import fit
 
     store = Store(root)
     with store.lease(spec.name) as ours:
@@ -294,7 +300,7 @@ def _fit_into_store(spec: ModelSpec, pool: Pool, root: Path) -> None:
             "config": asdict(spec.config),
             "members": int(spec.mask().sum()),
             "seed": spec.seed,
-            "recipe": RECIPE,
+            "recipe": _recipe(spec.config),
             "precision": spec.precision,
             "device": spec.device,
             "processor": describe(spec.device),

@@ -13,10 +13,9 @@ import pytest
 import torch
 from conftest import ROOT
 
-from benchmarks import loops
+from benchmarks import loops, private_recipes
 from benchmarks.defenses import judge
 from benchmarks.defenses import main as judge_all
-from benchmarks import private_recipes
 from benchmarks.precision import summary
 from benchmarks.timing import Ratio, in_a_process, one_core, peak_memory, ratio, rounds
 from mia_utils import InputError, results

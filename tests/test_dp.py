@@ -15,7 +15,6 @@ from mia_utils.dp import (
     fit_private,
     noise_multiplier,
     private_layers,
-    record_gradients,
     sampling,
 )
 from mia_utils.models import build
@@ -34,23 +33,6 @@ def pool():
 def private(pool, config, members=None, seed=0, architecture="cnn"):
     members = np.arange(len(pool)) < 60 if members is None else members
     return fit_private(pool.records, pool.labels, 4, members, architecture, config, seed=seed)
-
-
-@pytest.mark.parametrize("standardised", [False, True])
-@pytest.mark.parametrize("architecture", ["cnn", "mlp", "resnet"])
-def test_per_record_gradients_equal_a_loop_of_single_records(pool, architecture, standardised):
-    torch.manual_seed(0)
-    model = private_layers(build(architecture, pool.shape, 4), standardised).eval()
-    model.to(memory_format=torch.channels_last)
-    x = Loader(pool.records, pool.labels, "cpu")(torch.arange(6))
-    y = torch.from_numpy(pool.labels[:6])
-    found, losses = record_gradients(model)(x[:, None], y)
-    for i in range(6):
-        loss = functional.cross_entropy(model(x[i : i + 1]), y[i : i + 1])
-        alone = torch.autograd.grad(loss, list(model.parameters()))
-        torch.testing.assert_close(losses[i], loss)
-        for (name, _), gradient in zip(model.named_parameters(), alone, strict=True):
-            torch.testing.assert_close(found[name][i], gradient, rtol=1e-3, atol=1e-5)
 
 
 def test_standardised_kernels_have_mean_0_and_the_variance_of_the_paper(pool):
@@ -77,19 +59,6 @@ def test_a_standardised_model_comes_back_from_the_store(pool, tmp_path):
     assert not np.array_equal(plain.logits, outputs.logits)
 
 
-def test_copies_of_a_record_count_as_one(pool):
-    """The gradient of a record is the mean over its copies, before anything is clipped."""
-    torch.manual_seed(0)
-    model = build("cnn", pool.shape, 4).eval()
-    x = Loader(pool.records, pool.labels, "cpu")(torch.arange(6))
-    y = torch.from_numpy(pool.labels[:2])
-    found, _ = record_gradients(model)(x.unflatten(0, (2, 3)), y)
-    single, _ = record_gradients(model)(x[:, None], y.repeat_interleave(3))
-    for name, gradient in found.items():
-        expected = single[name].unflatten(0, (2, 3)).mean(dim=1)
-        torch.testing.assert_close(gradient, expected, rtol=1e-3, atol=1e-5)
-
-
 def test_copies_spend_no_privacy_and_need_an_augmentation(pool):
     several = TrainConfig(
         epochs=1, batch_size=16, augmentation="crop_flip",
@@ -104,12 +73,12 @@ def test_copies_spend_no_privacy_and_need_an_augmentation(pool):
         DPConfig(epsilon=1.0, multiplicity=0)
 
 
-@pytest.mark.parametrize("physical", [256, 5])
-def test_one_step_is_the_clipped_sum_of_the_paper(pool, physical, monkeypatch):
+@pytest.mark.parametrize("optimizer, physical", [("sgd", 256), ("sgd", 5), ("adam", 256)])
+def test_one_step_is_the_clipped_sum_of_the_paper(pool, optimizer, physical, monkeypatch):
     """Algorithm 1 without noise, written out; in one part and gathered from several."""
     monkeypatch.setattr("mia_utils.dp._PHYSICAL", physical)
     config = TrainConfig(
-        epochs=1, batch_size=60, optimizer="sgd", lr=0.5,
+        epochs=1, batch_size=60, optimizer=optimizer, lr=0.5,
         dp=DPConfig(noise_multiplier=0.0, max_grad_norm=0.3, delta=1e-3),
     )  # fmt: skip
     trained = private(pool, config)  # sampling rate 1: every member in the one step
@@ -125,7 +94,10 @@ def test_one_step_is_the_clipped_sum_of_the_paper(pool, physical, monkeypatch):
         for t, g in zip(total, gradient, strict=True):
             t += g * min(1.0, 0.3 / norm)
     for p, t, q in zip(parameters, total, trained.model.parameters(), strict=True):
-        torch.testing.assert_close(q, p - 0.5 * t / 60, rtol=1e-4, atol=1e-5)
+        mean = t / 60
+        move = mean if optimizer == "sgd" else mean / (mean.abs() + 1e-8)  # Adam's first step
+        clear = mean.abs() > 1e-5  # Adam divides rounding by rounding elsewhere
+        torch.testing.assert_close(q[clear], (p - 0.5 * move)[clear], rtol=1e-4, atol=1e-5)
     assert trained.privacy["epsilon"] == math.inf
 
 
