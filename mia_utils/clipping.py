@@ -43,7 +43,8 @@ def clipped_sum(
 
 def _factors(squares: torch.Tensor, bound: float) -> torch.Tensor:
     """What each record's gradient is multiplied with (Abadi et al., 2016, algorithm 1)."""
-    return (bound / (squares.sqrt() + 1e-6)).clamp(max=1.0)
+    # Products of places may round a vanishing norm to below zero.
+    return (bound / (squares.clamp(min=0).sqrt() + 1e-6)).clamp(max=1.0)
 
 
 # ---- any model ---------------------------------------------------------------------------------

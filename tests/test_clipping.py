@@ -136,3 +136,12 @@ def test_strides_and_odd_kernels():
     for name, gradients in each.items():
         expected = torch.einsum("b,b...->...", factors.clamp(max=1), gradients)
         torch.testing.assert_close(found[name], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_record_without_a_gradient_changes_nothing():
+    model, (x, y) = model_of("mlp"), batch(records=2)
+    with torch.no_grad():  # sure of the class: the loss of record 0 is flat
+        model[-1].weight.zero_()
+        model[-1].bias.copy_(200.0 * functional.one_hot(y[0], CLASSES))
+    found, _ = clipped_sum(model, x[:1], y[:1], 1.0)
+    assert all(torch.equal(g, torch.zeros_like(g)) for g in found.values())
