@@ -96,26 +96,19 @@ def known_layers(model: nn.Module) -> bool:
     Containers are `nn.Sequential` and torchvision's models, whose code is known to use every layer
     once and never to mix records.
     """
-    names = [name for name, _ in model.named_parameters(remove_duplicate=False)]
-    if len(names) != len(list(model.parameters())):
-        return False
-    return all(
-        type(m) in _PLAIN
-        or _known_container(m)
-        or (type(m) in _LAYERS and all(p.requires_grad for p in m.parameters(recurse=False)))
-        and not (isinstance(m, nn.Conv2d) and not _plain_convolution(m))
-        for m in model.modules()
-    )
+    uses = list(model.named_parameters(remove_duplicate=False))
+    own = len(uses) == len(list(model.parameters()))
+    return own and all(p.requires_grad for _, p in uses) and all(map(_known, model.modules()))
 
 
-def _known_container(module: nn.Module) -> bool:
-    known = type(module) is nn.Sequential or type(module).__module__.startswith("torchvision.models.")
-    return known and not list(module.parameters(recurse=False))
-
-
-def _plain_convolution(layer: nn.Conv2d) -> bool:
-    usual = layer.groups == 1 and layer.dilation == (1, 1) and layer.padding_mode == "zeros"
-    return usual and not isinstance(layer.padding, str)
+def _known(module: nn.Module) -> bool:
+    kind = type(module)  # a subclass may do anything
+    if kind is nn.Conv2d:
+        usual = module.groups == 1 and module.dilation == (1, 1) and module.padding_mode == "zeros"
+        return usual and not isinstance(module.padding, str)
+    if kind in _LAYERS or kind in _PLAIN or kind is nn.Sequential:
+        return True
+    return kind.__module__.startswith("torchvision.models.") and not module._parameters
 
 
 def _by_layer(model, x, y, bound, label_smoothing):
@@ -150,7 +143,7 @@ def _by_layer(model, x, y, bound, label_smoothing):
             parts.append((name, found))
             for square, _ in found.values():
                 squares += square
-        factors = _factors(squares.detach(), bound)
+        factors = _factors(squares, bound)
         sums = {
             f"{name}.{parameter}": total(factors)
             for name, found in parts
