@@ -11,20 +11,20 @@ from dataclasses import replace
 import pandas as pd
 
 from mia_utils import LossAttack, Store, TrainConfig, evaluate, load_dataset, quarter_masks, train
-from mia_utils.config import DPConfig
+from mia_utils.defenses import preset
 from mia_utils.errors import InputError
 from mia_utils.theorems import accuracies
 
 from . import RESULTS, command, save
 
 DATASET, ARCHITECTURE, EPOCHS, SEED = "cifar10", "cnn", 20, 1
-DP = DPConfig(epsilon=8.0)
-LARGE = {"batch_size": 1024, "lr": 4e-3}
+LARGE = TrainConfig(**preset("dp_eps8").changes)
+DP = LARGE.dp
 RECIPES = {
     "small_batches": TrainConfig(dp=DP),
-    "large_batches": TrainConfig(dp=DP, **LARGE),  # as the presets
-    "standardised": TrainConfig(dp=replace(DP, weight_standardisation=True), **LARGE),
-    "copies": TrainConfig(dp=replace(DP, multiplicity=4), augmentation="crop_flip", **LARGE),
+    "large_batches": LARGE,
+    "standardised": replace(LARGE, dp=replace(DP, weight_standardisation=True)),
+    "copies": replace(LARGE, dp=replace(DP, multiplicity=4), augmentation="crop_flip"),
 }
 
 

@@ -69,6 +69,8 @@ class Store:
             }
             text = json.dumps({**record, "checksums": checksums}, indent=1, sort_keys=True)
             (partial / "record.json").write_text(text)
+        if name not in self:  # else the checkpoint below is all that is left of the training
+            raise InputError(f"{final}: holds no model, and is in the way of one; remove it")
         self.checkpoint(name).unlink(missing_ok=True)
 
     def record(self, name: str) -> dict:

@@ -42,6 +42,16 @@ def test_record_gradients_equal_a_loop_of_single_records(architecture, standardi
             torch.testing.assert_close(found[name][i], gradient, rtol=1e-3, atol=1e-5)
 
 
+def test_copies_of_a_record_count_as_one():
+    """The gradient of a record is the mean over its copies, before anything is clipped."""
+    model, (x, y) = model_of("cnn"), batch(records=2, copies=3)
+    found, _ = record_gradients(model)(x, y)
+    single, _ = record_gradients(model)(x.flatten(0, 1)[:, None], y.repeat_interleave(3))
+    for name, gradient in found.items():
+        expected = single[name].unflatten(0, (2, 3)).mean(dim=1)
+        torch.testing.assert_close(gradient, expected, rtol=1e-3, atol=1e-5)
+
+
 @pytest.mark.parametrize("copies", [1, 3])
 @pytest.mark.parametrize("bound", [0.01, 1.0, 1e6])
 @pytest.mark.parametrize("architecture", ["cnn", "mlp", "alexnet", "resnet"])

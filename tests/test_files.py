@@ -6,7 +6,7 @@ import os
 import numpy as np
 import pytest
 
-from mia_utils import InputError
+from mia_utils import InputError, Store
 from mia_utils.files import one_line_disk_errors, whole_file, whole_folder, write_if_changed
 
 
@@ -59,3 +59,13 @@ def test_disk_errors_name_the_path_and_the_way_out(tmp_path, number, said):
         with one_line_disk_errors(tmp_path / "model", "--store"):
             raise OSError(number, os.strerror(number))
     assert "\n" not in str(error.value)
+
+
+def test_a_folder_in_the_way_of_a_model_is_named_and_the_checkpoint_stays(tmp_path):
+    store = Store(tmp_path)
+    for path in (store.folder("a") / "logits.npy", store.checkpoint("a")):
+        path.parent.mkdir(parents=True)
+        path.write_text("")
+    with pytest.raises(InputError, match="holds no model"):
+        store.put("a", {}, np.zeros((1, 1)), {})
+    assert store.checkpoint("a").exists()
