@@ -19,6 +19,7 @@ from mia_utils import (
     Store,
     TrainConfig,
     balanced_masks,
+    device,
     load_dataset,
     load_model,
     train,
@@ -130,6 +131,28 @@ def test_the_callers_generator_and_threads_are_left_alone(pool, masks, tmp_path)
     torch.manual_seed(1)
     train(pool, masks, "cnn", FAST, store=tmp_path, jobs=1, progress=False)
     assert torch.equal(torch.rand(3), expected)
+
+
+def test_numbers_too_small_to_matter_count_as_zero_and_change_no_bit(pool, masks, monkeypatch):
+    tiny = torch.tensor(1e-30)
+    if not torch.set_flush_denormal(False):
+        pytest.skip("this processor cannot flush denormal numbers")
+    arguments = (pool.records, pool.labels, len(pool.classes), masks.members[0], "mlp", TrainConfig(epochs=30))
+
+    def trained():
+        with device.alone(5):
+            flushed = float(tiny * 1e-10) == 0
+            return flushed, fit(*arguments, seed=5)
+
+    with monkeypatch.context() as patch:
+        flushes, ours = trained()
+        assert float(tiny * 1e-10) > 0, "given back to the caller"
+        patch.setattr(torch, "set_flush_denormal", lambda mode: None)
+        keeps, exact = trained()
+    assert (flushes, keeps) == (True, False)
+    assert np.array_equal(ours.logits, exact.logits)
+    weights = exact.model.state_dict()
+    assert all(torch.equal(value, weights[key]) for key, value in ours.model.state_dict().items())
 
 
 def test_everything_that_decides_a_model_is_in_its_name(pool, masks, tmp_path):
