@@ -304,29 +304,28 @@ COLOURS = {
 
 
 def _span(low: float | None, high: float | None) -> str:
-    return "" if low is None else f"{low:.3f} to {high:.3f}"
+    return "" if low is None else f"{low:.3f}–{high:.3f}"
 
 
 def beside(cells: list[Comparison]):
-    """Table 1 with ours beside it, as a pandas.DataFrame of texts; one row a cell."""
+    """Table 1 with ours beside it, a pandas.DataFrame of texts by (model, attack)."""
     import pandas as pd
 
     def row(cell: Comparison) -> dict:
+        run = cell.ours is not None
         return {
-            "data set": title(cell.dataset),
-            "architecture": cell.architecture,
+            "model": f"{title(cell.dataset)} {cell.architecture}",
             "attack": cell.attack,
             "report": f"{cell.report:.4f}",
-            "ours": "" if cell.ours is None else f"{cell.ours:.4f}",
-            "difference": "" if cell.ours is None else f"{cell.difference:+.4f}",
-            "over records": _span(cell.low, cell.high),
-            "one more run": _span(cell.next_low, cell.next_high),
-            "seeds": cell.seeds,
-            "precision": cell.precision,
+            "ours": f"{cell.ours:.4f}" if run else "",
+            "difference": f"{cell.difference:+.4f}" if run else "",
             "verdict": cell.verdict,
+            "one more run": _span(cell.next_low, cell.next_high),
+            "over records": _span(cell.low, cell.high),
+            "seeds": f"{cell.seeds}, {cell.precision}" if run else "",
         }
 
-    return pd.DataFrame([row(cell) for cell in cells])
+    return pd.DataFrame([row(cell) for cell in cells]).set_index(["model", "attack"])
 
 
 def cost_table(found: list[Cost]):
