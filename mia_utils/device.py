@@ -50,7 +50,7 @@ def alone(seed: int) -> Iterator[None]:
     """One thread, freshly seeded global generators, no denormal numbers; all given back afterwards.
 
     Moments of units that have died shrink at every step until they are denormal (below 1e-38),
-    where a processor needs a hundred times as long for them. They count as zero here: beside
+    where a processor takes many times as long. They count as zero here: beside
     Adam's epsilon of 1e-8 they change no weight.
     """
     threads, flushed = torch.get_num_threads(), _flushes_denormals()

@@ -361,6 +361,7 @@ def test_tables_for_the_reader_show_every_cell(finished):
     cells = report_table.compare(frame)
     table = report_table.beside(cells)
     assert len(table) == 39 and set(table["verdict"]) == {"far", "not run"}
+    assert table.loc[table["verdict"] == "far", "difference"].tolist() == ["+0.0853"]
     assert table.loc[("MNIST cnn", "loss")].tolist()[1:4] == ["0.6000", "+0.0853", "far"]
     found = report_table.causes(frame, cells)
     assert report_table.cause_table(found)["verdict"].tolist() == [

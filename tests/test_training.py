@@ -133,23 +133,33 @@ def test_the_callers_generator_and_threads_are_left_alone(pool, masks, tmp_path)
     assert torch.equal(torch.rand(3), expected)
 
 
-def test_numbers_too_small_to_matter_count_as_zero_and_change_no_bit(pool, masks, monkeypatch):
+def test_numbers_too_small_to_matter_count_as_zero_and_change_no_bit(
+    pool, masks, tmp_path, monkeypatch
+):
     tiny = torch.tensor(1e-30)
     if not torch.set_flush_denormal(False):
         pytest.skip("this processor cannot flush denormal numbers")
-    arguments = (pool.records, pool.labels, len(pool.classes), masks.members[0], "mlp", TrainConfig(epochs=30))
+    config = TrainConfig(epochs=120, batch_size=2, lr=3e-3)  # long enough for moments to get there
+    arguments = (pool.records, pool.labels, len(pool.classes), masks.members[0], "mlp", config)
 
-    def trained():
+    def trained(path):
         with device.alone(5):
-            flushed = float(tiny * 1e-10) == 0
-            return flushed, fit(*arguments, seed=5)
+            return float(tiny * 1e-10) == 0, fit(
+                *arguments, seed=5, checkpoint=path, checkpoint_every=0)
 
     with monkeypatch.context() as patch:
-        flushes, ours = trained()
+        flushes, ours = trained(tmp_path / "ours")
         assert float(tiny * 1e-10) > 0, "given back to the caller"
         patch.setattr(torch, "set_flush_denormal", lambda mode: None)
-        keeps, exact = trained()
+        keeps, exact = trained(tmp_path / "exact")
     assert (flushes, keeps) == (True, False)
+
+    def denormal(path):
+        states = torch.load(path, weights_only=True)["optimizer"]["state"].values()
+        moments = torch.cat([state["exp_avg"].abs().flatten() for state in states])
+        return int(((moments > 0) & (moments < torch.finfo(torch.float32).tiny)).sum())
+
+    assert denormal(tmp_path / "exact") > 0 == denormal(tmp_path / "ours")
     assert np.array_equal(ours.logits, exact.logits)
     weights = exact.model.state_dict()
     assert all(torch.equal(value, weights[key]) for key, value in ours.model.state_dict().items())
