@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from mia_utils import TrainConfig
-from mia_utils.models import build
-from mia_utils.training import MEAN, STD, Loader, prepare
+from mia_utils.training.models import build
+from mia_utils.training.loop import MEAN, STD, Loader, prepare
 
 BATCH = 128
 

@@ -10,7 +10,7 @@ from .timing import Ratio, in_a_process, one_core, peak_memory
 
 def _train() -> int:
     from mia_utils import TrainConfig
-    from mia_utils.training import fit
+    from mia_utils.training.loop import fit
 
     records, labels = loops.images((32, 32, 3), 10, 60_000)
     members = np.arange(60_000) < 1280

@@ -11,7 +11,7 @@ import pandas as pd
 
 from mia_utils import LossAttack, Store, TrainConfig, evaluate, load_dataset, quarter_masks, train
 from mia_utils.errors import InputError
-from mia_utils.theorems import accuracies
+from mia_utils.evaluation.theorems import accuracies
 
 from . import RESULTS, command, save
 

@@ -10,15 +10,15 @@ import torch
 from torch import nn
 
 from mia_utils import DPConfig, TrainConfig
-from mia_utils.models import build
-from mia_utils.training import Loader
+from mia_utils.training.models import build
+from mia_utils.training.loop import Loader
 
 from . import loops
 from .timing import Ratio, one_core, ratio, rounds
 
 
 def _ours(records, labels, classes, by_layer: bool):
-    from mia_utils.dp import prepare
+    from mia_utils.training.dp import prepare
 
     torch.manual_seed(0)
     config = TrainConfig(dp=DPConfig(noise_multiplier=1.0))

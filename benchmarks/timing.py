@@ -110,7 +110,7 @@ def machine() -> dict[str, str]:
     """What the ratios were measured on."""
     from importlib.metadata import version
 
-    from mia_utils.device import describe
+    from mia_utils.training.device import describe
 
     packages = ("torch", "numpy", "adversarial-robustness-toolbox", "opacus")
     return {

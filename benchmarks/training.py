@@ -7,7 +7,7 @@ import os
 
 import numpy as np
 
-from mia_utils.models import build, forward_flops
+from mia_utils.training.models import build, forward_flops
 
 from . import loops
 from .timing import Ratio, one_core, ratio, rounds, seconds

@@ -10,12 +10,12 @@ from importlib import import_module
 # name: (module:function that fills its parser, one line of help). A module is imported only when
 # its command is called.
 COMMANDS = {
-    "run": ("mia_utils.run:add_run", "execute a chapter with other parameters"),
-    "sweep": ("mia_utils.sweep:add_sweep", "execute chapters over a grid of parameters"),
-    "publish": ("mia_utils.publish:add_publish", "put executed notebooks into the book"),
-    "plan": ("mia_utils.plan:add_plan", "what trainings will cost in time, memory and disk"),
-    "store": ("mia_utils.store_command:add_store", "list, verify and prune trained models"),
-    "data": ("mia_utils.data.command:add_data", "list, make and check data sets"),
+    "run": ("mia_utils.book.run:add_run", "execute a chapter with other parameters"),
+    "sweep": ("mia_utils.book.sweep:add_sweep", "execute chapters over a grid of parameters"),
+    "publish": ("mia_utils.book.publish:add_publish", "put executed notebooks into the book"),
+    "plan": ("mia_utils.engine.plan:add_plan", "what trainings will cost in time, memory and disk"),
+    "store": ("mia_utils.cli.store:add_store", "list, verify and prune trained models"),
+    "data": ("mia_utils.cli.data:add_data", "list, make and check data sets"),
 }
 
 

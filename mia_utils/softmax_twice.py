@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from .models import build
+from .training.models import build
 
 
 def cnn(shape: tuple[int, ...], classes: int) -> nn.Module:

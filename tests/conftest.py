@@ -16,7 +16,7 @@ os.environ["MPLBACKEND"] = "agg"
 import pytest  # noqa: E402
 from filelock import FileLock  # noqa: E402
 
-from mia_utils import notebooks  # noqa: E402
+from mia_utils.book import notebooks  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
 EXECUTED = ROOT / "_build/tests"

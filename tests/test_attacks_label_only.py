@@ -9,7 +9,7 @@ from mia_utils.attacks import AugmentationAttack, BoundaryAttack, CorrectnessAtt
 from mia_utils.attacks.boundary import boundary_distance
 from mia_utils.errors import InputError
 from mia_utils.evaluation import auc
-from mia_utils.oracle import Oracle
+from mia_utils.engine.oracle import Oracle
 
 
 @pytest.fixture(scope="module")

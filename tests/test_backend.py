@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from mia_utils import InputError, Pool, Store, TrainConfig, balanced_masks, train
-from mia_utils.backend import resolve_backend
+from mia_utils.engine.backend import resolve_backend
 
 CONFIG = TrainConfig(epochs=6, batch_size=16)
 FACTORY = """

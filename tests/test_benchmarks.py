@@ -18,10 +18,11 @@ from benchmarks.defenses import judge
 from benchmarks.defenses import main as judge_all
 from benchmarks.precision import summary
 from benchmarks.timing import Ratio, in_a_process, one_core, peak_memory, ratio, rounds
-from mia_utils import InputError, results
+from mia_utils import InputError
+from mia_utils.experiments import records as results
 from mia_utils.__main__ import main
-from mia_utils.experiment import Experiment
-from mia_utils.models import build
+from mia_utils.experiments.experiment import Experiment
+from mia_utils.training.models import build
 
 
 def test_a_goal_is_met_or_not():
@@ -67,7 +68,7 @@ def test_loops_train(make, monkeypatch):
     made = []
     monkeypatch.setattr(loops, "build", lambda *a: made.append(build(*a)) or made[-1])
     if make is loops.ours:
-        from mia_utils import training
+        from mia_utils.training import loop as training
 
         monkeypatch.setattr(training, "build", lambda *a, **k: made.append(build(*a, **k)) or made[-1])
     records, labels = loops.images((28, 28, 1), 10, 256)

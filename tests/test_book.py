@@ -15,7 +15,7 @@ from bs4 import BeautifulSoup
 from conftest import ROOT
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from mia_utils import book, notebooks, publish
+from mia_utils.book import contents as book, notebooks, publish
 
 BANNER_TITLE = "This copy is older than its source"
 COMMITTED = publish.copies(ROOT)
@@ -26,7 +26,7 @@ COMMITTED = publish.copies(ROOT)
 
 def test_the_table_of_contents_is_what_the_files_give():
     assert (ROOT / "_toc.yml").read_text("utf-8") == book.toc(ROOT), (
-        "run: python -m mia_utils.book toc"
+        "run: python -m mia_utils.book.contents toc"
     )
 
 

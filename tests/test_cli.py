@@ -10,8 +10,8 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
 from mia_utils import __main__ as cli
-from mia_utils import notebooks, run
-from mia_utils.data import command
+from mia_utils.book import notebooks, run
+from mia_utils.cli import data as command
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from mia_utils.clipping import clipped_sum, known_layers, record_gradients
-from mia_utils.dp import private_layers
-from mia_utils.models import build
+from mia_utils.training.clipping import clipped_sum, known_layers, record_gradients
+from mia_utils.training.dp import private_layers
+from mia_utils.training.models import build
 
 SHAPE, CLASSES = (16, 16, 3), 5
 

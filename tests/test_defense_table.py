@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
-from mia_utils import Store, results
-from mia_utils.defense_table import DELTA, as_texts, privacy_and_utility
+from mia_utils import Store
+from mia_utils.experiments import records as results
+from mia_utils.experiments.figure9 import DELTA, as_texts, privacy_and_utility
 from mia_utils.defenses import names, preset
-from mia_utils.experiment import Experiment, run
-from mia_utils.privacy_audit import split_epsilon
+from mia_utils.experiments.experiment import Experiment, run
+from mia_utils.evaluation.epsilon import split_epsilon
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,17 @@ import pytest
 import torch
 from torch.nn import functional
 
-from mia_utils import DPConfig, InputError, Pool, Store, TrainConfig, balanced_masks, load_model, train
-from mia_utils.dp import (
+from mia_utils import (
+    DPConfig,
+    InputError,
+    Pool,
+    Store,
+    TrainConfig,
+    balanced_masks,
+    load_model,
+    train,
+)
+from mia_utils.training.dp import (
     WeightStandardisation,
     epsilon_of,
     fit_private,
@@ -17,8 +26,8 @@ from mia_utils.dp import (
     private_layers,
     sampling,
 )
-from mia_utils.models import build
-from mia_utils.training import Loader, fit
+from mia_utils.training.models import build
+from mia_utils.training.loop import Loader, fit
 
 NOISY = DPConfig(noise_multiplier=1.0, delta=1e-3)
 FAST = TrainConfig(epochs=2, batch_size=16, dp=NOISY)

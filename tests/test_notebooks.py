@@ -8,7 +8,7 @@ import pytest
 from conftest import ROOT
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from mia_utils import notebooks
+from mia_utils.book import notebooks
 from mia_utils.errors import InputError, NotebookError
 
 CHAPTERS = notebooks.chapters(ROOT)

@@ -4,8 +4,8 @@ import pytest
 
 from mia_utils import InputError, TrainConfig, load_dataset, quarter_masks, train
 from mia_utils.__main__ import main
-from mia_utils.models import build, parameter_count
-from mia_utils.plan import calibrate, plan, training_flops
+from mia_utils.training.models import build, parameter_count
+from mia_utils.engine.plan import calibrate, plan, training_flops
 
 MLP = dict(records=1000, members=250, models=4, flops_per_second=1e9)
 

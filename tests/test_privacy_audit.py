@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mia_utils import InputError
-from mia_utils.privacy_audit import (
+from mia_utils.evaluation.epsilon import (
     dp_curve,
     gaussian_epsilon,
     many_runs_epsilon,

@@ -8,7 +8,8 @@ from conftest import ROOT
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from mia_utils import __main__ as cli
-from mia_utils import notebooks, publish, results
+from mia_utils.book import notebooks, publish
+from mia_utils.experiments import records as results
 from mia_utils.errors import InputError
 
 PROSE = """(gap)=
@@ -236,7 +237,7 @@ def test_results_are_merged_checked_and_the_second_time_unchanged(tmp_path, monk
 
 
 def test_verify_repeats_what_is_cheap_and_fails_on_a_difference(tmp_path, monkeypatch, capsys):
-    from mia_utils import book
+    from mia_utils.book import contents as book
 
     root = repository(tmp_path / "repo", source())
     monkeypatch.setattr(book, "SETS", {"digits": "Digits"})

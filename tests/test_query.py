@@ -37,7 +37,7 @@ def answers(records, pool, outputs, store):
     import torch
 
     from mia_utils import load_model
-    from mia_utils.training import Loader, score
+    from mia_utils.training.loop import Loader, score
 
     loader = Loader(np.ascontiguousarray(records), pool.labels, "cpu")
     with torch.no_grad():
@@ -89,7 +89,7 @@ def test_a_function_gets_plain_pictures_and_noise_stays_within_them(pool, output
     query(outputs.select(models=[0], records=[5, 6]), pool, keep, store=store)
     assert seen[0].dtype == np.float32
     np.testing.assert_array_equal(seen[0], pool.records[5:7])
-    from mia_utils.querying import _noise
+    from mia_utils.engine.query import _noise
 
     wild = _noise(pool.records.astype(np.float32), np.arange(64), 3.0, 0)
     assert wild.min() == 0 and wild.max() == 255

@@ -7,8 +7,8 @@ from torch.nn import functional
 
 from mia_utils import InputError, Pool, TrainConfig, load_dataset, quarter_masks, signals, train
 from mia_utils.defenses import preset
-from mia_utils.regularization import randaugment, relaxed
-from mia_utils.training import Loader
+from mia_utils.training.augment import randaugment, relaxed
+from mia_utils.training.loop import Loader
 
 
 @pytest.mark.parametrize("channels", [1, 3])

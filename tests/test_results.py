@@ -9,13 +9,18 @@ import pandas as pd
 import pytest
 from conftest import ROOT
 
-from mia_utils import defense_table, report_table, results, verify
+from mia_utils.experiments import (
+    figure9 as defense_table,
+    table1 as report_table,
+    records as results,
+    verify,
+)
 from mia_utils.defenses import Defense, presets
 from mia_utils.errors import InputError
 from mia_utils.evaluation import auc, prediction_interval
-from mia_utils.experiment import CarelessEntropyAttack, Experiment, attacks_for, run
+from mia_utils.experiments.experiment import CarelessEntropyAttack, Experiment, attacks_for, run
 from mia_utils.outputs import Outputs
-from mia_utils.store import Store
+from mia_utils.engine.store import Store
 
 PUBLISHED = ROOT / "book/results"
 EMBEDDED = {"digits", "cifar10-mini"}

@@ -6,9 +6,9 @@ import torch
 from torch.nn import functional
 
 from mia_utils import TrainConfig, load_dataset
-from mia_utils.models import build
-from mia_utils.stepping import EagerStep, GraphStep, graphable, refill, set_rate
-from mia_utils.training import fit, make_optimizer
+from mia_utils.training.models import build
+from mia_utils.training.graphs import EagerStep, GraphStep, graphable, refill, set_rate
+from mia_utils.training.loop import fit, make_optimizer
 
 X = torch.randn(100, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 Y = torch.arange(100) % 4
@@ -117,7 +117,7 @@ def test_what_is_decided_by_the_processor_is_not_recorded():
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("changes", [{}, {"augmentation": "crop_flip"}, {"lr_drop": 3}])
 def test_on_a_gpu_graphs_learn_as_eager_steps_do(monkeypatch, precision, changes):
-    from mia_utils import training
+    from mia_utils.training import loop as training
 
     pool = load_dataset("cifar10-mini")
     members = np.arange(len(pool)) % 2 == 0

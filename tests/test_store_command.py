@@ -8,7 +8,7 @@ import pytest
 
 from mia_utils import InputError, Store
 from mia_utils.__main__ import main
-from mia_utils.store_command import Stored, parse_age, parse_size, to_prune
+from mia_utils.cli.store import Stored, parse_age, parse_size, to_prune
 
 RECORD = {"pool": "toy", "architecture": "cnn", "precision": "fp32", "config": {"epochs": 2}}
 

@@ -15,7 +15,8 @@ import pytest
 from conftest import ROOT
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from mia_utils import Store, notebooks, sweep
+from mia_utils import Store
+from mia_utils.book import notebooks, sweep
 from mia_utils import __main__ as cli
 from mia_utils.errors import InputError
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mia_utils import InputError, auc
-from mia_utils.text import docstrings, encode, train_characters
+from mia_utils.text.characters import docstrings, encode, train_characters
 
 
 def test_docstrings_are_of_one_length_and_all_different(tmp_path):

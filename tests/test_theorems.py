@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from mia_utils.errors import InputError
 from mia_utils.outputs import Outputs
-from mia_utils.theorems import (
+from mia_utils.evaluation.theorems import (
     attaining_attack,
     bentley_bound,
     check_correctness_theorem,

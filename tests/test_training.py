@@ -19,15 +19,15 @@ from mia_utils import (
     Store,
     TrainConfig,
     balanced_masks,
-    device,
     load_dataset,
     load_model,
     train,
 )
+from mia_utils.training import device
 from mia_utils.data import Masks
-from mia_utils.models import architecture_id, build
-from mia_utils.regularization import crop_flip, mixup
-from mia_utils.training import Loader, fit
+from mia_utils.training.models import architecture_id, build
+from mia_utils.training.augment import crop_flip, mixup
+from mia_utils.training.loop import Loader, fit
 
 FAST = TrainConfig(epochs=2, batch_size=16)
 
@@ -197,7 +197,7 @@ def test_a_checkpoint_goes_on_with_the_same_bits(pool, masks, tmp_path, monkeypa
     class Killed(Exception):
         pass
 
-    import mia_utils.training as training
+    import mia_utils.training.loop as training
 
     saves = []
     original = training._save

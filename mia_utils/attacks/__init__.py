@@ -2,6 +2,7 @@
 
 from .base import Attack
 from .base_attack import BASE
+from .boundary import boundary_distance
 from .baseline import CorrectnessAttack, RandomAttack
 from .label_only import AugmentationAttack, BoundaryAttack
 from .learned import LearnedAttack
@@ -18,7 +19,7 @@ from .quantile import QuantileAttack
 from .reference import CalibratedAttack, PopulationAttack, ReferenceAttack
 from .registry import by_name, names
 from .rmia import RMIA
-from .similarity import SimilarityAttack
+from .similarity import SimilarityAttack, kl_divergence
 from .stacked import StackedAttack
 from .white_box import GradientAttack
 
@@ -45,6 +46,8 @@ __all__ = [
     "ReferenceAttack",
     "SimilarityAttack",
     "StackedAttack",
+    "boundary_distance",
     "by_name",
+    "kl_divergence",
     "names",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..errors import InputError
-from ..oracle import Oracle
+from ..engine.oracle import Oracle
 
 _TRIES = 20  # other records asked about until one has another label
 _ROWS = 2000  # changed records in memory at once

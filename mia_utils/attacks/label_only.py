@@ -10,9 +10,9 @@ import numpy as np
 
 from .. import signals
 from ..data import Pool
-from ..oracle import Oracle
+from ..engine.oracle import Oracle
 from ..outputs import Outputs
-from ..store import Store
+from ..engine.store import Store
 from .base import Attack
 from .boundary import boundary_distance
 from .protocol import as_queries

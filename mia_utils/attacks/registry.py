@@ -11,13 +11,7 @@ from .base_attack import BASE
 from .baseline import CorrectnessAttack, RandomAttack
 from .learned import LearnedAttack
 from .lira import LiRA
-from .metric import (
-    ConfidenceAttack,
-    EntropyAttack,
-    LossAttack,
-    MarginAttack,
-    ModifiedEntropyAttack,
-)
+from .metric import ConfidenceAttack, EntropyAttack, LossAttack, MarginAttack, ModifiedEntropyAttack
 from .quantile import QuantileAttack
 from .reference import CalibratedAttack, PopulationAttack, ReferenceAttack
 from .rmia import RMIA

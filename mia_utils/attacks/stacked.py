@@ -13,13 +13,7 @@ from sklearn.preprocessing import RobustScaler
 from ..errors import InputError
 from ..outputs import Outputs
 from .base import Attack
-from .protocol import (
-    PerRecordAttack,
-    check_population,
-    leave_out,
-    left_out_models,
-    rows_in,
-)
+from .protocol import PerRecordAttack, check_population, leave_out, left_out_models, rows_in
 from .similarity import SimilarityAttack
 
 _PER_RECORD = (PerRecordAttack, SimilarityAttack)

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..data import Pool
 from ..outputs import Outputs, check_stored
-from ..store import Store
+from ..engine.store import Store
 from .base import Attack
 
 

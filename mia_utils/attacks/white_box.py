@@ -14,7 +14,7 @@ from .. import signals
 from ..data import Pool
 from ..errors import InputError
 from ..outputs import Outputs, check_stored
-from ..store import Store
+from ..engine.store import Store
 from .stored import StoredModelAttack
 
 FEATURES = ("norm", "last_layer", "all")
@@ -55,9 +55,9 @@ def gradient_norms(
     import torch
     from torch.func import functional_call, grad, vmap
 
-    from ..device import alone, resolve_device
-    from ..engine import load_model
-    from ..training import Loader
+    from ..training.device import alone, resolve_device
+    from ..engine.train import load_model
+    from ..training.loop import Loader
 
     device = resolve_device("auto")
     with alone(0):

@@ -14,6 +14,8 @@ from .archive import read_archive, read_mapped
 from .pool import Pool
 
 INSIDE = ("cifar10-mini", "digits")
+TITLES = {"mnist": "MNIST", "cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}
+"""How the data sets of the book are called there, in the order in which it offers them."""
 DOWNLOADED = ("mnist", "cifar10", "cifar100")
 _INSIDE = "package:"
 
@@ -21,6 +23,11 @@ _INSIDE = "package:"
 def data_root(given: str | Path | None = None) -> Path:
     """The folder of the data sets: as given, else $MIA_DATA, else ~/.cache/mia/data."""
     return Path(given or os.environ.get("MIA_DATA") or "~/.cache/mia/data").expanduser()
+
+
+def title(name: str) -> str:
+    """How a data set is called in the book: its name, if it has no other title."""
+    return TITLES.get(name, name)
 
 
 def load_dataset(

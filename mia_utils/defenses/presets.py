@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from ..config import DPConfig, TrainConfig
+from ..training.config import DPConfig, TrainConfig
 from ..data import Masks, Pool
-from ..engine import train
+from ..engine.train import train
 from ..errors import InputError
 from ..outputs import Outputs
 from . import masking

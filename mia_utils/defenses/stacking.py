@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..config import TrainConfig
+from ..training.config import TrainConfig
 from ..data import Masks, Pool
-from ..engine import train
+from ..engine.train import train
 from ..errors import InputError
 from ..outputs import Outputs
 from ..signals import log_softmax

@@ -1,7 +1,8 @@
 """How well an attack tells members from non-members, and how sure one can be of that.
 
 `roc` has the exact figures, `intervals` their confidence intervals, `compare` differences between
-attacks, groups and whole curves, `report` puts them together as `evaluate`.
+attacks, groups and whole curves, `report` puts them together as `evaluate`, `epsilon` bounds a privacy
+parameter from below, `theorems` has the report's two theorems.
 """
 
 from .compare import (
@@ -13,6 +14,13 @@ from .compare import (
     ratio_interval,
     roc_band,
     tpr_ratio_interval,
+)
+from .epsilon import (
+    dp_curve,
+    gaussian_epsilon,
+    many_runs_epsilon,
+    one_run_epsilon,
+    split_epsilon,
 )
 from .intervals import (
     METHODS,
@@ -37,8 +45,25 @@ from .roc import (
     roc_curve,
     tpr_at_fpr,
 )
+from .theorems import (
+    accuracies,
+    attaining_attack,
+    bentley_bound,
+    check_correctness_theorem,
+    generalization_gap,
+)
 
 __all__ = [
+    "accuracies",
+    "attaining_attack",
+    "bentley_bound",
+    "check_correctness_theorem",
+    "generalization_gap",
+    "dp_curve",
+    "gaussian_epsilon",
+    "many_runs_epsilon",
+    "one_run_epsilon",
+    "split_epsilon",
     "METHODS",
     "RATES",
     "Band",

@@ -17,13 +17,7 @@ from scipy.special import betainc, betaincinv
 from scipy.stats import binom, norm, t
 
 from ..errors import InputError
-from .roc import (
-    allowed_false_positives,
-    auc,
-    check_pairs,
-    hits_above_quantile,
-    rates_at_threshold,
-)
+from .roc import allowed_false_positives, auc, check_pairs, hits_above_quantile, rates_at_threshold
 
 METHODS = {
     "auc": (

@@ -1,0 +1,1 @@
+"""The command line: `mia COMMAND ...`, thin functions over the package."""

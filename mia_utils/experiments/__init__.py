@@ -1,0 +1,55 @@
+"""The report's experiments: one run of its protocol, its records, and what is made of them.
+
+Begin with `experiment.run`. `records` is what a run leaves behind, `table1` compares it with the
+report's Table 1, `figure9` with its defenses, `verify` repeats a choice of published runs.
+"""
+
+from .experiment import Experiment, run
+from .figure9 import as_texts, by_defense, defended, privacy_and_utility
+from .records import SCHEMA, load_signals, published, read, read_run
+from .table1 import (
+    COLOURS,
+    LARGE,
+    METRICS,
+    TABLE_1,
+    beside,
+    cause_table,
+    causes,
+    compare,
+    cost_table,
+    costs,
+    crossed,
+    explained,
+    plain,
+    title,
+    transfer,
+)
+
+__all__ = [
+    "COLOURS",
+    "Experiment",
+    "LARGE",
+    "METRICS",
+    "SCHEMA",
+    "TABLE_1",
+    "as_texts",
+    "beside",
+    "by_defense",
+    "cause_table",
+    "causes",
+    "compare",
+    "cost_table",
+    "costs",
+    "crossed",
+    "defended",
+    "explained",
+    "load_signals",
+    "plain",
+    "privacy_and_utility",
+    "published",
+    "read",
+    "read_run",
+    "run",
+    "title",
+    "transfer",
+]

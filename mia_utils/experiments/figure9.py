@@ -1,0 +1,148 @@
+"""Figure 9, and privacy against utility: defense by defense, from published records and signals."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from . import records as results
+from ..defenses import names, preset
+from ..evaluation.epsilon import split_epsilon
+from .table1 import adaptive, alike, most_seeds
+
+DELTA = 1e-5
+"""Of every epsilon in the table: that of the DP-SGD presets."""
+
+
+def defended(frame, *, told: bool = True) -> Iterator[tuple]:
+    """Records of defended targets, and of their undefended likes, for figure 9.
+
+    Parameters
+    ----------
+    told : bool
+        Was the attacker told of the defense, and trained the shadow model with it?
+
+    Yields
+    ------
+    (dataset, architecture, pandas.DataFrame)
+    """
+    rows = alike(frame[frame["settings"] == "{}"], ("dataset", "architecture"))
+    rows = rows[rows["shadow_defense"] == (rows["defense"] if told else "none")]
+    keys = ["dataset", "architecture", "epochs", "precision"]
+    for key, mine in rows[rows["defense"] != "none"].groupby(keys):
+        mates = rows[(rows[keys] == list(key)).all(axis=1)]
+        if "none" in set(mates["defense"]):  # else there is nothing to compare with
+            yield *key[:2], mates[mates["seed"].isin(mine["seed"])]
+
+
+def by_defense(rows, attacks: Mapping[str, str], figure: str = "balanced_accuracy"):
+    """Figure 9: means over seeds, a defense a row in the book's order, an attack a column.
+
+    Parameters
+    ----------
+    rows : pandas.DataFrame
+        One group of `defended`.
+    attacks : mapping
+        Title of the column by name of the attack.
+    """
+    table = rows.pivot_table(figure, "defense", "attack")[list(attacks)]
+    return table.loc[[d for d in names() if d in table.index]].rename(columns=dict(attacks))
+
+
+class Row(NamedTuple):
+    """One defense of one data set and architecture; without a run only its cost is known.
+
+    AUC and TPR are those of the loss attack, which needs no choice, as means over seeds.
+    `epsilon_low` is a 95 % lower bound from the first seed's model (`privacy_audit.split_epsilon`),
+    `epsilon_promised` what the defense guarantees (None: nothing), both at `DELTA`.
+    """
+
+    defense: str
+    seeds: int
+    epochs: int | None = None
+    precision: str = ""
+    test_accuracy: float | None = None
+    auc: float | None = None
+    tpr_at_fpr1pct: float | None = None
+    epsilon_low: float | None = None
+    epsilon_promised: float | None = None
+    core_hours: float | None = None  # of a seed that was not run; NaN if no plain run says it
+
+
+def privacy_and_utility(
+    frame, dataset: str, architecture: str, folder: str | os.PathLike | None = None
+) -> list[Row]:
+    """Every defense by name, from runs whose shadow model had the same defense.
+
+    Of runs that differ in more than the seed those of `most_seeds` are taken.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        As `results.read` gives it.
+    folder : path
+        Where the runs' signals lie, by default the published ones.
+    """
+    rows = adaptive(frame)
+    rows = rows[(rows["dataset"] == dataset) & (rows["architecture"] == architecture)]
+    rows = rows[rows["attack"] == "loss"]
+    plain_hours = rows.loc[rows["defense"] == "none", "seconds"].mean() / 3600
+    found = []
+    for name in names():
+        dp = preset(name).changes.get("dp")
+        promised = dp.epsilon if dp else None
+        mine = rows[rows["defense"] == name]
+        if not len(mine):
+            hours = plain_hours * preset(name).cost
+            found.append(Row(name, 0, epsilon_promised=promised, core_hours=hours))
+            continue
+        mine = most_seeds(mine).sort_values("seed")
+        first = mine.iloc[0]
+        said = results.load_signals(first["run"], folder)
+        judged = said["evaluated"][0]
+        bound = split_epsilon(
+            np.exp(-said["loss"][0][judged].astype(np.float64)),  # a pair of sure answers ties
+            said["members"][0][judged],
+            said["labels"][judged],
+            delta=DELTA,
+        )
+        figures = mine[["test_accuracy", "auc", "tpr_at_fpr1pct"]].mean()
+        found.append(
+            Row(
+                name,
+                len(mine),
+                int(first["epochs"]),
+                first["precision"],
+                *figures,
+                bound.epsilon,
+                promised,
+            )
+        )
+    return found
+
+
+def as_texts(rows: list[Row]):
+    """The rows as a pandas.DataFrame of texts, those that were not run at the end."""
+    import pandas as pd
+
+    def number(value: float | None, digits: int) -> str:
+        return "" if value is None else f"{value:.{digits}f}"
+
+    def texts(row: Row) -> dict:
+        hours = number(row.core_hours, 1)
+        return {
+            "defense": preset(row.defense).title,
+            "test accuracy": number(row.test_accuracy, 3) or f"not run: {hours} core-hours a seed",
+            "AUC": number(row.auc, 3),
+            "TPR at FPR 1 %": number(row.tpr_at_fpr1pct, 4),
+            "epsilon at least": number(row.epsilon_low, 2),
+            "epsilon promised": number(row.epsilon_promised, 0),
+            "seeds": row.seeds or "",
+            "epochs": row.epochs or "",
+            "precision": row.precision,
+        }
+
+    return pd.DataFrame([texts(row) for row in sorted(rows, key=lambda row: not row.seeds)])

@@ -1,0 +1,212 @@
+"""Architectures by name, sized to the data set, or a factory of the reader's own.
+
+The sizes are those of the report's code on its four data sets; `build` states the rule elsewhere.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import inspect
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from ..errors import InputError
+
+_CIFAR_STEM_BELOW = 128  # pixels: smaller images keep their resolution through resnet's stem
+
+
+def _need(shape: tuple[int, ...], name: str, smallest: int) -> tuple[int, int, int]:
+    """Height, width and channels, or a clear word why `name` cannot take this shape."""
+    if len(shape) != 3:
+        raise InputError(f"{name} needs images; records of shape {shape} suit 'mlp' alone")
+    if min(shape[:2]) < smallest:
+        raise InputError(
+            f"{name} needs images of at least {smallest}x{smallest} pixels; got {shape[0]}x{shape[1]}"
+        )
+    return shape
+
+
+def _mlp(shape: tuple[int, ...], classes: int, dropout: float | None) -> nn.Module:
+    """Fully connected. Below 1,024 inputs 512-256-128-64, else 2048-2048-1024-512 and a last layer
+    of 64 (256 beyond 64 classes); hidden layers narrower than the number of classes are left out."""
+    width = 1
+    for side in shape:
+        width *= side
+    last = 64 if classes <= 64 else 256
+    hidden = (512, 256, 128, 64) if width < 1024 else (2048, 2048, 1024, 512, last)
+    layers: list[nn.Module] = [nn.Flatten()]
+    for units in (units for units in hidden if units >= classes):
+        layers += [nn.Linear(width, units), nn.ReLU(inplace=True)]
+        if dropout:
+            layers.append(nn.Dropout(dropout))
+        width = units
+    return nn.Sequential(*layers, nn.Linear(width, classes))
+
+
+def _conv(inputs: int, outputs: int, pool: bool = True, stride: int = 1) -> list[nn.Module]:
+    """3x3 convolution, pooling, ReLU: max-pooling first gives the same values for a quarter of the ReLU."""
+    convolution = nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1)
+    return [convolution, *([nn.MaxPool2d(2)] if pool else []), nn.ReLU(inplace=True)]
+
+
+def _cnn(shape: tuple[int, ...], classes: int, dropout: float | None) -> nn.Module:
+    """Three 3x3 convolutions with max-pooling, 16-32-64 channels on gray images and 32-64-128 on
+    colour, and one linear layer; from 8x8 pixels."""
+    height, width, channels = _need(shape, "cnn", 8)
+    a, b, c = (16, 32, 64) if channels == 1 else (32, 64, 128)
+    head = [nn.Flatten(), *([nn.Dropout(dropout)] if dropout else [])]
+    return nn.Sequential(
+        *_conv(channels, a),
+        *_conv(a, b),
+        *_conv(b, c),
+        *head,
+        nn.Linear(c * (height // 8) * (width // 8), classes),
+    )
+
+
+def _alexnet(shape: tuple[int, ...], classes: int, dropout: float | None) -> nn.Module:
+    """Convolutions 64-192-384-256-256 and 4096-4096 with dropout: torchvision's from 64 pixels on,
+    below that with 3x3 kernels, as is usual for CIFAR; from 16x16 pixels."""
+    height, width, channels = _need(shape, "alexnet", 16)
+    rate = 0.5 if dropout is None else dropout
+    if min(height, width) >= 64:
+        from torchvision.models import alexnet
+
+        model = alexnet(num_classes=classes, dropout=rate)
+        if channels != 3:
+            model.features[0] = nn.Conv2d(channels, 64, kernel_size=11, stride=4, padding=2)
+        return model
+    return nn.Sequential(
+        *_conv(channels, 64, stride=2),
+        *_conv(64, 192),
+        *_conv(192, 384, pool=False),
+        *_conv(384, 256, pool=False),
+        *_conv(256, 256),
+        nn.Flatten(),
+        nn.Dropout(rate),
+        nn.Linear(256 * (-(-height // 2) // 8) * (-(-width // 2) // 8), 4096),
+        nn.ReLU(inplace=True),
+        nn.Dropout(rate),
+        nn.Linear(4096, 4096),
+        nn.ReLU(inplace=True),
+        nn.Linear(4096, classes),
+    )
+
+
+def _resnet(shape: tuple[int, ...], classes: int, dropout: float | None) -> nn.Module:
+    """torchvision's ResNet-18; below 128 pixels with CIFAR's stem (3x3, no pooling); from 8x8 pixels."""
+    from torchvision.models import resnet18
+
+    height, width, channels = _need(shape, "resnet", 8)
+    model = resnet18(num_classes=classes)
+    if min(height, width) < _CIFAR_STEM_BELOW:
+        model.conv1 = nn.Conv2d(channels, 64, 3, padding=1, bias=False)
+        model.maxpool = nn.Identity()
+    elif channels != 3:
+        model.conv1 = nn.Conv2d(channels, 64, 7, stride=2, padding=3, bias=False)
+    if dropout:
+        model.fc = nn.Sequential(nn.Dropout(dropout), model.fc)
+    return model
+
+
+def _efficientnet(shape: tuple[int, ...], classes: int, dropout: float | None) -> nn.Module:
+    """torchvision's EfficientNetV2-S (the report's "cnn" on A1K); from 32x32 pixels."""
+    from torchvision.models import efficientnet_v2_s
+
+    _, _, channels = _need(shape, "efficientnet", 32)
+    model = efficientnet_v2_s(num_classes=classes, dropout=0.2 if dropout is None else dropout)
+    if channels != 3:
+        stem = model.features[0][0]
+        model.features[0][0] = nn.Conv2d(
+            channels, stem.out_channels, 3, stride=2, padding=1, bias=False
+        )
+    return model
+
+
+ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
+    "mlp": _mlp,
+    "cnn": _cnn,
+    "alexnet": _alexnet,
+    "resnet": _resnet,
+    "efficientnet": _efficientnet,
+}
+
+
+def _factory(architecture: str) -> Callable[..., nn.Module]:
+    """The reader's own `module:function`, imported from the working directory or the path."""
+    module_name, _, function = architecture.partition(":")
+    if not function:
+        raise InputError(
+            f"unknown architecture {architecture!r}; expected one of {sorted(ARCHITECTURES)} or "
+            "'module:function', a factory f(shape, classes) -> nn.Module"
+        )
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        return getattr(importlib.import_module(module_name), function)
+    except (ImportError, AttributeError) as error:
+        raise InputError(f"architecture {architecture!r} cannot be imported: {error}") from None
+
+
+def build(
+    architecture: str, shape: tuple[int, ...], classes: int, *, dropout: float | None = None
+) -> nn.Module:
+    """A freshly initialised model: normalised images (B, C, H, W) or features (B, D) to logits (B, classes).
+
+    Parameters
+    ----------
+    architecture : str
+        "mlp", "cnn", "alexnet", "resnet", "efficientnet", or "module:function": a factory
+        f(shape, classes) of the reader's own.
+    shape : (H, W, C) or (D,)
+        `Pool.shape`.
+    dropout : float or None
+        None: the architecture's own rate.
+
+    Raises
+    ------
+    InputError
+        If the name is unknown, the size does not suit it, or a factory cannot take `dropout`.
+    """
+    own = architecture in ARCHITECTURES
+    factory = ARCHITECTURES[architecture] if own else _factory(architecture)
+    if own:
+        factory = partial(factory, dropout=dropout)
+    elif dropout is not None:
+        raise InputError(f"dropout={dropout} with {architecture!r}: put dropout into your own factory")
+    model = factory(tuple(shape), classes)
+    if not isinstance(model, nn.Module):
+        raise InputError(f"{architecture!r} returned {type(model).__name__}; expected a torch nn.Module")
+    return model
+
+
+def architecture_id(architecture: str) -> str:
+    """The name that enters a model's hash: a reader's factory carries the hash of its source file."""
+    if architecture in ARCHITECTURES:
+        return architecture
+    source = inspect.getsourcefile(_factory(architecture))
+    return f"{architecture}@{hashlib.sha256(Path(source).read_bytes()).hexdigest()[:16]}"
+
+
+def parameter_count(model: nn.Module) -> int:
+    """Number of trainable parameters."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def forward_flops(model: nn.Module, shape: tuple[int, ...]) -> int:
+    """Multiply-adds x 2 of one record's forward pass, by torch's own counter."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    x = torch.zeros(1, *shape) if len(shape) == 1 else torch.zeros(1, shape[2], *shape[:2])
+    training = model.training
+    model.eval()
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model(x)
+    model.train(training)
+    return counter.get_total_flops()
