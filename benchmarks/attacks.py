@@ -63,7 +63,9 @@ def likelihood() -> list[Ratio]:
             share = found[name] / 20
             rows.append(Ratio(case, f"{name}, share of 20 s", share, share, share, "at most 1"))
         share = found["memory"] / limit
-        rows.append(Ratio(case, f"memory, share of {limit >> 30} GB", share, share, share, "at most 1"))
+        rows.append(
+            Ratio(case, f"memory, share of {limit >> 30} GB", share, share, share, "at most 1")
+        )
     return rows
 
 
@@ -94,7 +96,9 @@ def learned() -> list[Ratio]:
         attack = MembershipInferenceBlackBox(
             classifier, attack_model_type="nn", nn_model_epochs=100
         )
-        attack.fit(x=None, y=y[held], test_x=None, test_y=y[~held], pred=p[held], test_pred=p[~held])
+        attack.fit(
+            x=None, y=y[held], test_x=None, test_y=y[~held], pred=p[held], test_pred=p[~held]
+        )
         q, labels, _ = parts(target)
         return attack.infer(x=None, y=labels, pred=q, probabilities=True).ravel()
 

@@ -22,4 +22,6 @@ def _train() -> int:
 def worker() -> list[Ratio]:
     """Resident at most, as a share of 1.5 GB: pool, model, optimizer, batches, torch itself."""
     share = in_a_process(_train) / (1.5 * 2**30)
-    return [Ratio("CIFAR cnn", "memory of a worker, share of 1.5 GB", share, share, share, "at most 1")]
+    return [
+        Ratio("CIFAR cnn", "memory of a worker, share of 1.5 GB", share, share, share, "at most 1")
+    ]

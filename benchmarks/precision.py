@@ -35,11 +35,17 @@ def measure(dataset: str, architecture: str, seeds: int = 5, epochs: int = 50) -
             record = store.record(outputs.names[0])
             rows.append(
                 {
-                    "dataset": dataset, "architecture": architecture, "epochs": epochs,
-                    "seed": seed, "precision": precision,
+                    "dataset": dataset,
+                    "architecture": architecture,
+                    "epochs": epochs,
+                    "seed": seed,
+                    "precision": precision,
                     "test_accuracy": accuracies(outputs).test[0],
-                    "auc": found.auc, "tpr": found.tpr_at_fpr1pct, "model": outputs.names[0],
-                    "torch": record["versions"]["torch"], "processor": record["processor"],
+                    "auc": found.auc,
+                    "tpr": found.tpr_at_fpr1pct,
+                    "model": outputs.names[0],
+                    "torch": record["versions"]["torch"],
+                    "processor": record["processor"],
                 }  # fmt: skip
             )
     return rows
@@ -58,10 +64,14 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
             difference = wide["bf16"].mean() - wide["fp32"].mean()
             rows.append(
                 {
-                    "model": f"{dataset} {architecture}", "epochs": epochs, "seeds": len(wide),
+                    "model": f"{dataset} {architecture}",
+                    "epochs": epochs,
+                    "seeds": len(wide),
                     "figure": title,
-                    "fp32": f"{wide['fp32'].mean():.4f}", "bf16": f"{wide['bf16'].mean():.4f}",
-                    "difference": f"{difference:+.4f}", "spread over seeds": f"{spread:.4f}",
+                    "fp32": f"{wide['fp32'].mean():.4f}",
+                    "bf16": f"{wide['bf16'].mean():.4f}",
+                    "difference": f"{difference:+.4f}",
+                    "spread over seeds": f"{spread:.4f}",
                     "smaller": "yes" if abs(difference) < spread else "no",
                 }  # fmt: skip
             )

@@ -46,7 +46,9 @@ def main() -> None:
     # Blocks of 2, 2, 4, 8, ... balanced models: the first 2, 4, 8, 16, ... are balanced too.
     blocks = [2, *(2 ** np.arange(1, int(np.log2(MOST))))]
     parts = [balanced_masks(POOL, models=int(b), seed=SEED + n) for n, b in enumerate(blocks)]
-    masks = Masks(*(np.concatenate([getattr(m, f) for m in parts]) for f in ("members", "evaluated")))
+    masks = Masks(
+        *(np.concatenate([getattr(m, f) for m in parts]) for f in ("members", "evaluated"))
+    )
     every = train(pool, masks, "cnn", config, seed=SEED)
     rows = []
     for count in 2 ** np.arange(int(np.log2(MOST)) + 1):
@@ -61,8 +63,11 @@ def main() -> None:
             for number, metrics in enumerate(found.targets):
                 rows.append(
                     {
-                        "attack": name, "shadow_models": count, "target": number,
-                        "auc": metrics.auc, "tpr_at_fpr10pct": metrics.tpr_at_fpr10pct,
+                        "attack": name,
+                        "shadow_models": count,
+                        "target": number,
+                        "auc": metrics.auc,
+                        "tpr_at_fpr10pct": metrics.tpr_at_fpr10pct,
                         "records": judged.labels.size,
                     }  # fmt: skip
                 )

@@ -36,7 +36,7 @@ class Ratio:
 
     @property
     def met(self) -> str:
-        """"yes", "no", or "" without a goal."""
+        """ "yes", "no", or "" without a goal."""
         if not self.goal:
             return ""
         _, side, limit = self.goal.split()

@@ -34,7 +34,12 @@ def against_others() -> list[Ratio]:
         for name in list(contestants)[2:]:
             wanted = goal if "author" in name else "at least 2"
             rows.append(
-                ratio("MNIST CNN", f"{precision} against {name}", found[name] / found[precision], wanted)
+                ratio(
+                    "MNIST CNN",
+                    f"{precision} against {name}",
+                    found[name] / found[precision],
+                    wanted,
+                )
             )
     return rows
 

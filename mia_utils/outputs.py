@@ -174,13 +174,17 @@ class Outputs:
                     if name in archive
                 }
         except FileNotFoundError:
-            raise InputError(f"no file {path}; expected an archive that Outputs.save wrote") from None
+            raise InputError(
+                f"no file {path}; expected an archive that Outputs.save wrote"
+            ) from None
         except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
             raise InputError(f"{path} cannot be read as an Outputs archive: {error}") from None
         missing = {"logits", "labels", "members"} - fields.keys()
         if missing:
             raise InputError(f"{path} lacks {sorted(missing)}; expected logits, labels and members")
-        return cls(**fields, fingerprint=meta.get("fingerprint", ""), names=tuple(meta.get("names", ())))
+        return cls(
+            **fields, fingerprint=meta.get("fingerprint", ""), names=tuple(meta.get("names", ()))
+        )
 
 
 def align(a: Outputs, b: Outputs) -> None:

@@ -16,9 +16,7 @@ FACTORIES = {
     "modified_entropy": lambda: attacks.ModifiedEntropyAttack(per_class=True),
     "margin": attacks.MarginAttack,
     "learned": lambda: attacks.LearnedAttack(hidden=(10,), epochs=6),
-    "learned_sorted": lambda: attacks.LearnedAttack(
-        hidden=(10,), epochs=5, features="sorted"
-    ),
+    "learned_sorted": lambda: attacks.LearnedAttack(hidden=(10,), epochs=5, features="sorted"),
     "learned_class_free": lambda: attacks.LearnedAttack(
         estimator=LogisticRegression(max_iter=1000), features="class_free"
     ),
@@ -28,9 +26,14 @@ FACTORIES = {
     "similarity_kl": attacks.SimilarityAttack,
     "similarity_js": lambda: attacks.SimilarityAttack(distance="js"),
     "similarity_l2": lambda: attacks.SimilarityAttack(distance="l2"),
-    "stacked": lambda: attacks.StackedAttack([
-        attacks.LossAttack(), attacks.SimilarityAttack(), attacks.CalibratedAttack(), attacks.RMIA()
-    ]),
+    "stacked": lambda: attacks.StackedAttack(
+        [
+            attacks.LossAttack(),
+            attacks.SimilarityAttack(),
+            attacks.CalibratedAttack(),
+            attacks.RMIA(),
+        ]
+    ),
     "population": attacks.PopulationAttack,
     "reference": attacks.ReferenceAttack,
     "calibrated": attacks.CalibratedAttack,

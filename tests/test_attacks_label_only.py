@@ -46,9 +46,7 @@ def test_robustness_is_the_share_of_right_answers():
     _, _, target = scene(4, seed=0, shadow_leak=1.0, target_leak=1.0)
     other = target.replace(logits=target.logits[..., ::-1].copy())
     scores = AugmentationAttack().score([target, other, target])
-    right = [
-        (o.logits.argmax(axis=2) == o.labels).astype(float) for o in (target, other, target)
-    ]
+    right = [(o.logits.argmax(axis=2) == o.labels).astype(float) for o in (target, other, target)]
     np.testing.assert_allclose(scores, np.mean(right, axis=0))
     one = AugmentationAttack().score(target)
     np.testing.assert_array_equal(one, CorrectnessAttack().score(target))

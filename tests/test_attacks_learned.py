@@ -121,9 +121,7 @@ def test_a_network_of_several_sizes_trains_each_as_if_alone():
     both.fit(x[:200], y[:200], x[200:], y[200:])
     # By hand: the second network alone, from the same first weights and order of rows.
     rng = np.random.default_rng(0)
-    first, bias, second = (
-        rng.uniform(-1, 1, shape) for shape in ((4, 11), 11, 11)
-    )
+    first, bias, second = (rng.uniform(-1, 1, shape) for shape in ((4, 11), 11, 11))
     alone = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 1))
     with torch.no_grad():
         alone[0].weight.copy_(torch.tensor(first[:, 3:].T / 2))
@@ -257,9 +255,7 @@ def test_extreme_answers_stay_finite():
 def test_a_threshold_by_hand_is_a_probability():
     shadow = gaussian_outputs(2, 100, seed=9, leak=2.0)
     attack = LearnedAttack(estimator=LogisticRegression(), threshold=0.7).fit(shadow)
-    np.testing.assert_array_equal(
-        attack.predict(shadow), expit(attack.score(shadow)) >= 0.7
-    )
+    np.testing.assert_array_equal(attack.predict(shadow), expit(attack.score(shadow)) >= 0.7)
 
 
 def test_mistaken_inputs_are_named():

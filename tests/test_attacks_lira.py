@@ -72,9 +72,7 @@ def shuffled_pair(queries):
     order = rng.permutation(40)[:30]
     shadow_use, target_use = rng.random((12, 40)) < 0.9, rng.random((3, 40)) < 0.8
     shadows = [world.draw(members, evaluated=shadow_use) for world in worlds]
-    targets = [
-        world.draw(held, evaluated=target_use).select(records=order) for world in worlds
-    ]
+    targets = [world.draw(held, evaluated=target_use).select(records=order) for world in worlds]
     return shadows, targets
 
 
@@ -142,8 +140,9 @@ def test_a_planted_member_scores_above_its_twin(options):
 def test_one_sided_does_not_underflow_and_two_sided_fears_low_margins():
     world = World(50, seed=4)
     shadow = world.shadow(16)
-    high = from_margins(np.stack([world.center + far for far in (50, 500, 5000, -50)]),
-                        np.zeros((4, 50), bool))
+    high = from_margins(
+        np.stack([world.center + far for far in (50, 500, 5000, -50)]), np.zeros((4, 50), bool)
+    )
     one = LiRA(online=False).fit(shadow).score(high)
     assert np.isfinite(one).all() and (np.diff(one[:3], axis=0) > 0).all()
     assert (one[3] < one[0]).all() and (one[3] >= 0).all()
@@ -270,7 +269,7 @@ def test_mistaken_inputs_are_named():
     with pytest.raises(InputError, match="model b is audited and among the shadow models"):
         named = LiRA().fit(shadow.replace(names=tuple("abcdefgh")))
         named.score(target.replace(names=("b",)))
-    with pytest.raises(InputError, match="expected \"fixed\""):
+    with pytest.raises(InputError, match='expected "fixed"'):
         LiRA(variance="global")
     with pytest.raises(InputError, match="online=False"):
         LiRA(two_sided=True)

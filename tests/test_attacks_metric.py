@@ -75,10 +75,12 @@ def test_normalized_metrics_are_one_for_a_uniform_answer(name):
 def test_a_threshold_by_hand_is_in_the_unit_of_the_metric(name, share, seed):
     attack, _ = ATTACKS[name]
     target = gaussian_outputs(1, 20, 3, seed=seed, leak=1.0)
-    values = np.array([
-        slow_metrics(z.tolist(), int(y))[name]
-        for z, y in zip(target.logits[0], target.labels, strict=True)
-    ])
+    values = np.array(
+        [
+            slow_metrics(z.tolist(), int(y))[name]
+            for z, y in zip(target.logits[0], target.labels, strict=True)
+        ]
+    )
     # Midway between two records: rounding decides nothing.
     tau = np.mean(np.sort(values)[[int(share * 19), int(share * 19) + 1]])
     expected = values >= tau if name == "confidence" else values <= tau

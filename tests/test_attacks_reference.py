@@ -183,5 +183,5 @@ def test_all_scores_tie_where_all_answers_do():
     assert (CalibratedAttack().fit(same).score(target) == 0).all()
     other = target.replace(ids=target.ids + 20)
     assert (PopulationAttack().fit(population=other).score(target) == 0.5).all()
-    with pytest.raises(InputError, match="expected \"loss\""):
+    with pytest.raises(InputError, match='expected "loss"'):
         CalibratedAttack(signal="entropy")

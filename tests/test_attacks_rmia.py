@@ -36,12 +36,14 @@ def slow_rmia(shadow, population, target, *, online, a=0.3, gamma=1.0, temperatu
     where = {int(record): row for row, record in enumerate(shadow.ids)}
     scores = np.full(target.members.shape, np.nan)
     for m in range(len(target)):
-        ratio_z = np.array([
-            probability(population, temperature)[m, j]
-            / slow_marginal(shadow, where[record], online, a, temperature)
-            for j, record in enumerate(population.ids.tolist())
-            if not population.members[m, j]
-        ])
+        ratio_z = np.array(
+            [
+                probability(population, temperature)[m, j]
+                / slow_marginal(shadow, where[record], online, a, temperature)
+                for j, record in enumerate(population.ids.tolist())
+                if not population.members[m, j]
+            ]
+        )
         for i in np.flatnonzero(target.evaluated[m]):
             row = where[int(target.ids[i])]
             marginal = slow_marginal(shadow, row, online, a, temperature)
@@ -59,11 +61,18 @@ def scene(seed=0, models=8, records=60, z=25, **options):
     return shadow, population, all_targets.select(records=order[order >= z])
 
 
-@pytest.mark.parametrize("options", [
-    {"online": True}, {"online": True, "gamma": 2.0}, {"online": False},
-    {"online": False, "a": 1.0}, {"online": False, "a": 0.0, "gamma": 0.8},
-    {"online": True, "temperature": 2.0}, {"online": False, "temperature": 0.5},
-])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"online": True},
+        {"online": True, "gamma": 2.0},
+        {"online": False},
+        {"online": False, "a": 1.0},
+        {"online": False, "a": 0.0, "gamma": 0.8},
+        {"online": True, "temperature": 2.0},
+        {"online": False, "temperature": 0.5},
+    ],
+)
 def test_equals_the_matrix_of_all_pairs(options):
     shadow, population, target = scene()
     rng = np.random.default_rng(1)
@@ -204,9 +213,7 @@ def test_members_among_the_population_change_nothing():
     shadow, population, target = scene(models=12, records=300, z=200)
     held = shadow.members & np.isin(shadow.ids, population.ids)
     one = RMIA(online=False).fit(shadow, population)
-    two = RMIA(online=False).fit(
-        with_wild(shadow, held), with_wild(population, population.members)
-    )
+    two = RMIA(online=False).fit(with_wild(shadow, held), with_wild(population, population.members))
     np.testing.assert_array_equal(one.score(target), two.score(target))
     assert one.threshold_ == two.threshold_
 
@@ -271,8 +278,10 @@ def test_mistaken_inputs_are_named():
 
 def test_all_scores_tie_where_all_answers_do():
     shadow, population, target = scene()
-    same = [outputs.replace(logits=np.ones_like(outputs.logits))
-            for outputs in (shadow, population, target)]
+    same = [
+        outputs.replace(logits=np.ones_like(outputs.logits))
+        for outputs in (shadow, population, target)
+    ]
     for online in (True, False):
         assert (RMIA(online=online).fit(*same[:2]).score(same[2]) == 1).all()
         assert np.unique(BASE(online=online).fit(same[0]).score(same[2])).size == 1

@@ -95,9 +95,7 @@ def test_the_weights_come_from_models_that_the_attacks_have_not_seen(monkeypatch
 def test_the_left_out_model_is_not_given_away(models, monkeypatch):
     """On noise the weights are fitted on scores that are noise too."""
     seen = {}
-    monkeypatch.setattr(
-        StackedAttack, "_set_threshold", lambda self, s, m: seen.update(s=s, m=m)
-    )
+    monkeypatch.setattr(StackedAttack, "_set_threshold", lambda self, s, m: seen.update(s=s, m=m))
     shadow = gaussian_outputs(models, 4000, seed=2, leak=0.0)
     StackedAttack([SimilarityAttack(), CalibratedAttack(), LossAttack()]).fit(shadow)
     assert seen["m"].size == 16_000
@@ -108,8 +106,13 @@ def test_the_left_out_model_is_not_given_away(models, monkeypatch):
 def test_attacks_of_every_kind():
     shadow, population, target = scene(8, seed=3, shadow_leak=2.0, target_leak=2.0, targets=4)
     attacks = [
-        LossAttack(per_class=True), ConfidenceAttack(), LiRA(), RMIA(), PopulationAttack(),
-        SimilarityAttack(), LearnedAttack(estimator=LogisticRegression(), features="sorted"),
+        LossAttack(per_class=True),
+        ConfidenceAttack(),
+        LiRA(),
+        RMIA(),
+        PopulationAttack(),
+        SimilarityAttack(),
+        LearnedAttack(estimator=LogisticRegression(), features="sorted"),
     ]
     stacked = StackedAttack(attacks).fit(shadow, population)
     found = mean_auc(stacked.score(target), target)

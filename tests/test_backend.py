@@ -67,9 +67,7 @@ def test_a_cluster_that_loses_a_worker_gives_what_loky_gives(pool, cluster, tmp_
         "      TrainConfig(epochs=6, batch_size=16), store=sys.argv[1], progress=False)\n"
     )
     environment = {**os.environ, "MIA_BACKEND": "dask", "MIA_SCHEDULER": address}
-    run = subprocess.Popen(
-        [sys.executable, "-c", script, str(tmp_path / "dask")], env=environment
-    )
+    run = subprocess.Popen([sys.executable, "-c", script, str(tmp_path / "dask")], env=environment)
     store = Store(tmp_path / "dask")
     while not store.names():
         assert run.poll() is None
@@ -101,8 +99,11 @@ def test_workers_find_the_readers_own_factory(backend, pool, cluster, tmp_path, 
 
 @pytest.mark.parametrize(
     "backend, scheduler, word",
-    [("ray", None, "expected one of loky, dask"), ("loky", "tcp://a:1", "goes with backend='dask'"),
-     ("dask", None, "needs the address")],
+    [
+        ("ray", None, "expected one of loky, dask"),
+        ("loky", "tcp://a:1", "goes with backend='dask'"),
+        ("dask", None, "needs the address"),
+    ],
 )
 def test_backends_that_make_no_sense(backend, scheduler, word, monkeypatch):
     monkeypatch.delenv("MIA_SCHEDULER", raising=False)

@@ -70,7 +70,9 @@ def test_loops_train(make, monkeypatch):
     if make is loops.ours:
         from mia_utils.training import loop as training
 
-        monkeypatch.setattr(training, "build", lambda *a, **k: made.append(build(*a, **k)) or made[-1])
+        monkeypatch.setattr(
+            training, "build", lambda *a, **k: made.append(build(*a, **k)) or made[-1]
+        )
     records, labels = loops.images((28, 28, 1), 10, 256)
     epoch = make("cnn", records, labels, 10, **({} if make is loops.ours else {"workers": 0}))
     before = [p.clone() for p in made[0].parameters()]
@@ -79,7 +81,9 @@ def test_loops_train(make, monkeypatch):
     assert all(moved)
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "book/results").glob("bench_*.csv")), ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "book/results").glob("bench_*.csv")), ids=lambda p: p.stem
+)
 def test_committed_results_say_what_was_met(path):
     rows = list(csv.reader(path.open()))
     if path.stem.endswith("_machine"):

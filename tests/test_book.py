@@ -54,7 +54,11 @@ def test_toc_orders_parts_chapters_and_data_sets(tmp_path):
     ]
     assert "title: on MNIST" in text and "title: on zebra" in text
     assert re.findall(r"caption: (\w+)", text) == [
-        "Introduction", "Attack", "Defense", "Experiments", "Discussion",
+        "Introduction",
+        "Attack",
+        "Defense",
+        "Experiments",
+        "Discussion",
     ]
     assert book.write_toc(tmp_path) and not book.write_toc(tmp_path)
 

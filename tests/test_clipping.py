@@ -123,7 +123,18 @@ def _frozen():
         nn.Sequential(nn.Linear(4, 4), nn.PReLU()),
         model_of("cnn", standardised=True),
     ],
-    ids=["twice", "tied", "frozen", "groups", "dilated", "same", "reflect", "norm", "prelu", "standardised"],
+    ids=[
+        "twice",
+        "tied",
+        "frozen",
+        "groups",
+        "dilated",
+        "same",
+        "reflect",
+        "norm",
+        "prelu",
+        "standardised",
+    ],
 )
 def test_layers_that_are_not_surely_known_go_record_by_record(model):
     assert not known_layers(model)

@@ -108,7 +108,9 @@ def test_a_masked_loss_never_exceeds_the_floor():
 def test_rounding_by_hand():
     p = np.array([0.56, 0.26, 0.14, 0.04])
     given_ = Outputs(np.log(p)[None, None].astype(np.float32), np.array([0]), np.ones((1, 1), bool))
-    np.testing.assert_allclose(np.exp(rounding(given_, 1).logits[0, 0]), [0.6, 0.3, 0.1, 0], atol=1e-6)
+    np.testing.assert_allclose(
+        np.exp(rounding(given_, 1).logits[0, 0]), [0.6, 0.3, 0.1, 0], atol=1e-6
+    )
 
 
 def test_asking_again_gives_the_same_noise_and_another_model_other_noise():
@@ -125,9 +127,14 @@ def test_temperature_divides():
 
 @pytest.mark.parametrize(
     "mask, word",
-    [(lambda o: top_k(o, 7), "k=7"), (lambda o: top_k(o, 0), "k=0"),
-     (lambda o: temperature(o, 0.0), "temperature=0.0"), (lambda o: noise(o, -1.0), "scale=-1.0"),
-     (lambda o: noise(o, 1.0, on="labels"), "on='labels'"), (lambda o: rounding(o, 0), "decimals=0")],
+    [
+        (lambda o: top_k(o, 7), "k=7"),
+        (lambda o: top_k(o, 0), "k=0"),
+        (lambda o: temperature(o, 0.0), "temperature=0.0"),
+        (lambda o: noise(o, -1.0), "scale=-1.0"),
+        (lambda o: noise(o, 1.0, on="labels"), "on='labels'"),
+        (lambda o: rounding(o, 0), "decimals=0"),
+    ],
 )
 def test_masks_that_make_no_sense(mask, word):
     with pytest.raises(InputError, match=word):

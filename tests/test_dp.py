@@ -228,7 +228,12 @@ def net(shape, classes):
     [
         ("odd_net:net", NOISY, "fp32", "cannot be trained with dp"),
         ("cnn", DPConfig(epsilon=1e-6, delta=1e-3), "fp32", "cannot be reached"),
-        ("cnn", DPConfig(noise_multiplier=1.0, delta=0.5), "fp32", "with 5[0-9] members|with 6[0-9] members"),
+        (
+            "cnn",
+            DPConfig(noise_multiplier=1.0, delta=0.5),
+            "fp32",
+            "with 5[0-9] members|with 6[0-9] members",
+        ),
         ("cnn", NOISY, "bf16", "trains in fp32"),
     ],
 )
@@ -240,7 +245,9 @@ def test_what_cannot_work_is_refused_before_training(
     masks = balanced_masks(len(pool), models=2, seed=0)
     config = TrainConfig(epochs=1, batch_size=16, dp=dp)
     with pytest.raises(InputError, match=word):
-        train(pool, masks, architecture, config, precision=precision, store=tmp_path, progress=False)
+        train(
+            pool, masks, architecture, config, precision=precision, store=tmp_path, progress=False
+        )
     assert Store(tmp_path).names() == []
 
 

@@ -252,8 +252,10 @@ HALF = np.tile(np.arange(20) < 10, (2, 1))
         ((np.full((2, 20), np.nan), HALF), "target 0: 0 members and 0 non-members"),
         ((GOOD, np.array([HALF[0], np.ones(20, bool)])), "target 1: 20 members and 0 non-members"),
         ((GOOD, HALF, None, np.eye(2, 20, 5) > 0), "target 0: 1 members and 0 non-members"),
-        ((np.where(GOOD == 25, np.nan, GOOD), HALF, None, np.ones((2, 20), bool)),
-         "target 1: 1 of 20 scores are NaN, first at record 5"),
+        (
+            (np.where(GOOD == 25, np.nan, GOOD), HALF, None, np.ones((2, 20), bool)),
+            "target 1: 1 of 20 scores are NaN, first at record 5",
+        ),
         ((GOOD, HALF[0]), "expected both"),
         ((GOOD[None], HALF[None]), "expected both"),
         ((np.zeros((2, 0)), np.zeros((2, 0), bool)), "not empty"),

@@ -53,7 +53,9 @@ def test_the_same_bytes_are_not_written_again(tmp_path):
     assert write_if_changed(path, b"b") and path.read_bytes() == b"b"
 
 
-@pytest.mark.parametrize("number, said", [(errno.ENOSPC, "no space left"), (errno.EACCES, "cannot be")])
+@pytest.mark.parametrize(
+    "number, said", [(errno.ENOSPC, "no space left"), (errno.EACCES, "cannot be")]
+)
 def test_disk_errors_name_the_path_and_the_way_out(tmp_path, number, said):
     with pytest.raises(InputError, match=f"model: {said}.*--store") as error:
         with one_line_disk_errors(tmp_path / "model", "--store"):

@@ -37,9 +37,7 @@ print(epochs)
 
 def book(*code, prose="Prose.", parameters="epochs = 3\nname = 'a'\nrate = 0.5\nfast = False"):
     cells = [new_markdown_cell(prose), new_code_cell(parameters, metadata={"tags": ["parameters"]})]
-    return new_notebook(
-        cells=[*cells, *map(new_code_cell, code)], metadata=dict(notebooks.KERNEL)
-    )
+    return new_notebook(cells=[*cells, *map(new_code_cell, code)], metadata=dict(notebooks.KERNEL))
 
 
 def save(notebook, path):
@@ -179,8 +177,11 @@ def test_execute_keeps_the_result_and_what_it_was(tmp_path):
 @pytest.mark.parametrize(
     "raised, kind, message",
     [
-        ("from mia_utils.errors import InputError; raise InputError('rate=7; expected less')",
-         InputError, r"^rate=7; expected less \(cell \[2\] of .*a.failed.ipynb\)$"),
+        (
+            "from mia_utils.errors import InputError; raise InputError('rate=7; expected less')",
+            InputError,
+            r"^rate=7; expected less \(cell \[2\] of .*a.failed.ipynb\)$",
+        ),
         ("1 / 0", NotebookError, r"^ZeroDivisionError: division by zero \(cell \[2\]"),
     ],
 )

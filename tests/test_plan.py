@@ -31,8 +31,12 @@ def test_a_plan_adds_up():
 
 @pytest.mark.parametrize(
     "change, word",
-    [({"members": 2000}, "members=2000"), ({"models": 0}, "models=0"), ({"stored": 5}, "stored=5"),
-     ({"flops_per_second": 0.0}, "flops_per_second")],
+    [
+        ({"members": 2000}, "members=2000"),
+        ({"models": 0}, "models=0"),
+        ({"stored": 5}, "stored=5"),
+        ({"flops_per_second": 0.0}, "flops_per_second"),
+    ],
 )
 def test_counts_that_make_no_sense(change, word):
     with pytest.raises(InputError, match=word):
@@ -58,8 +62,11 @@ def test_the_command_counts_what_the_store_has(tmp_path, monkeypatch, capsys):
 
 @pytest.mark.parametrize(
     "arguments, word",
-    [([], "either --dataset"), (["--shape", "8", "8", "1"], "needs --classes"),
-     (["--dataset", "mnist", "--records", "9", "--seed", "1"], "all of it")],
+    [
+        ([], "either --dataset"),
+        (["--shape", "8", "8", "1"], "needs --classes"),
+        (["--dataset", "mnist", "--records", "9", "--seed", "1"], "all of it"),
+    ],
 )
 def test_questions_that_are_incomplete(arguments, word, capsys):
     assert main(["plan", *arguments]) == 2

@@ -52,8 +52,12 @@ def test_record_margins_draw_both_groups_and_the_targets():
     inside, outside = np.array([3.0, 4.0, 5.0]), np.array([-1.0, 1.0])
     (ax,) = plots.record_margins(inside, outside, {"target 0": 3.5, "target 1": 0.5}).axes
     labels = [line.get_label() for line in ax.lines]
-    assert labels == ["3 shadow models that held it", "2 shadow models that did not",
-                      "target 0", "target 1"]
+    assert labels == [
+        "3 shadow models that held it",
+        "2 shadow models that did not",
+        "target 0",
+        "target 1",
+    ]
     curve, line = ax.lines[0], ax.lines[2]
     x, y = curve.get_data()
     assert abs(x[y.argmax()] - 4) < 0.05 and abs(y.mean() * np.ptp(x) - 1) < 0.05
@@ -65,7 +69,9 @@ def test_record_margins_draw_both_groups_and_the_targets():
 
 def test_bands_reach_from_the_lowest_to_the_highest_target():
     values = np.array([[0.5, 0.7], [np.nan, 0.8], [0.8, 1.0]])
-    (ax,) = plots.bands([2, 4, 8], {"a": values}, xlabel="M", ylabel="AUC", level=("best", 0.9)).axes
+    (ax,) = plots.bands(
+        [2, 4, 8], {"a": values}, xlabel="M", ylabel="AUC", level=("best", 0.9)
+    ).axes
     assert [line.get_label() for line in ax.lines] == ["a", "best"]
     np.testing.assert_allclose(ax.lines[0].get_xdata(), [2, 8])
     np.testing.assert_allclose(ax.lines[0].get_ydata(), [0.6, 0.9])

@@ -64,7 +64,9 @@ def test_a_split_is_near_the_truth_with_many_records_in_any_order(epsilon):
     scores, members, labels = split_response(epsilon, 200_000, np.random.default_rng(7))
     bounds = [split_epsilon(scores, members, labels, shares=(0.2,)).epsilon]
     order = np.argsort(~members, kind="stable")  # members first: the order may not tell
-    bounds.append(split_epsilon(*(a[order] for a in (scores, members, labels)), shares=(0.2,)).epsilon)
+    bounds.append(
+        split_epsilon(*(a[order] for a in (scores, members, labels)), shares=(0.2,)).epsilon
+    )
     assert all(0.9 * epsilon < bound <= 1.01 * epsilon for bound in bounds)
     with_delta = split_epsilon(scores, members, labels, shares=(0.2,), delta=1e-5).epsilon
     assert with_delta < bounds[0]

@@ -55,9 +55,7 @@ def test_an_unchanged_record_gets_the_stored_answer(pool, outputs, store):
 def test_flip_and_shift_are_those_of_the_picture(pool, outputs, store):
     flipped = query(outputs, pool, "flip", store=store)
     mirrored = np.stack([np.fliplr(picture) for picture in pool.records])
-    np.testing.assert_allclose(
-        flipped.logits, answers(mirrored, pool, outputs, store), atol=1e-5
-    )
+    np.testing.assert_allclose(flipped.logits, answers(mirrored, pool, outputs, store), atol=1e-5)
     assert np.abs(flipped.logits - outputs.logits).max() > 1e-3
     shifted = query(outputs, pool, ("shift", 2, -1), store=store)
     moved = np.empty_like(pool.records)
@@ -124,7 +122,7 @@ def test_mistaken_inputs_are_named(pool, outputs, store, tmp_path):
     with pytest.raises(InputError, match="not from 'toy'"):
         query(outputs, pool.subset(np.arange(63)), "flip", store=store)
     for wrong in ("mirror", "shift", ("shift", 8, 0), ("noise", -1), ("flip", 1), None, ()):
-        with pytest.raises(InputError, match="transform is .*; expected \"flip\""):
+        with pytest.raises(InputError, match='transform is .*; expected "flip"'):
             query(outputs, pool, wrong, store=store)
     with pytest.raises(InputError, match=r"turned a batch of shape \(64, 8, 8, 3\)"):
         query(outputs, pool, lambda records: records[..., 0], store=store)

@@ -213,8 +213,11 @@ def grid(record, aucs, **values):
 
 
 def cell(frame, dataset="mnist", attack="loss"):
-    return next(c for c in report_table.compare(frame)
-                if (c.dataset, c.architecture, c.attack) == (dataset, "cnn", attack))
+    return next(
+        c
+        for c in report_table.compare(frame)
+        if (c.dataset, c.architecture, c.attack) == (dataset, "cnn", attack)
+    )
 
 
 def test_every_cell_of_the_report_is_there_and_missing_ones_say_so(finished):
@@ -247,19 +250,28 @@ def test_precisions_are_never_averaged(finished):
 
 def test_other_settings_are_no_row_of_the_report(finished):
     record = finished.records[0]
-    for values in ({"settings": '{"lr_drop": 40}'}, {"defense": "top1", "shadow_defense": "top1"},
-                   {"shadow_architecture": "mlp"}):
+    for values in (
+        {"settings": '{"lr_drop": 40}'},
+        {"defense": "top1", "shadow_defense": "top1"},
+        {"shadow_architecture": "mlp"},
+    ):
         assert cell(grid(record, [0.51], **values)).verdict == "not run"
 
 
 def test_causes_are_tried_on_cells_that_are_off(finished):
     record = changed(finished.records[0], shadow_auc=0.61)
-    frame = pd.concat([
-        grid(record, [0.6]),
-        grid(record, [0.52], settings='{"lr_drop": 40}'),
-        grid(record, [0.56], architecture="mia_utils.softmax_twice:cnn",
-             shadow_architecture="mia_utils.softmax_twice:cnn"),
-    ])
+    frame = pd.concat(
+        [
+            grid(record, [0.6]),
+            grid(record, [0.52], settings='{"lr_drop": 40}'),
+            grid(
+                record,
+                [0.56],
+                architecture="mia_utils.softmax_twice:cnn",
+                shadow_architecture="mia_utils.softmax_twice:cnn",
+            ),
+        ]
+    )
     verdicts = {c.cause: c.verdict for c in report_table.causes(frame, report_table.compare(frame))}
     assert verdicts == {
         "softmax twice": "brings it nearer",
@@ -275,7 +287,9 @@ def test_transfer_tables_have_targets_in_rows(finished):
     scaled = changed(off, attack="loss_normalized", balanced_accuracy=0.8)
     frame = pd.DataFrame([record, off, scaled])
     assert report_table.transfer(frame, "dataset", "loss").loc["digits"].to_dict() == {
-        "digits": 0.6, "mnist": 0.7}
+        "digits": 0.6,
+        "mnist": 0.7,
+    }
     normal = report_table.transfer(frame, "dataset", "loss_normalized")
     assert normal.loc["digits", "mnist"] == 0.8 and normal.loc["digits", "digits"] == 0.6
     with pytest.raises(InputError, match="axis='seed'"):
@@ -370,8 +384,12 @@ def test_tables_for_the_reader_show_every_cell(finished):
     assert table.loc[("MNIST cnn", "loss")].tolist()[1:4] == ["0.6000", "+0.0853", "far"]
     found = report_table.causes(frame, cells)
     assert report_table.cause_table(found)["verdict"].tolist() == [
-        "not run", "explains it", "not run"]
+        "not run",
+        "explains it",
+        "not run",
+    ]
     assert report_table.explained(cells, found) == [
-        "MNIST cnn loss: judged on the shadow model would explain it"]
+        "MNIST cnn loss: judged on the shadow model would explain it"
+    ]
     costs = report_table.cost_table(report_table.costs(frame, [("mnist", "cnn")]))
     assert costs.iloc[0, :2].tolist() == ["MNIST", "cnn"]

@@ -68,17 +68,21 @@ def test_a_model_that_is_being_written_is_not_there_yet(store):
 
 def test_what_prune_chooses():
     models = [Stored(str(i), RECORD, 10, float(i)) for i in range(5)]
+
     def chosen(**limits):
         limits = {"older_than": None, "keep_bytes": None, **limits}
         return [m.name for m in to_prune(models, now=5.0, **limits)]
+
     assert chosen(older_than=3.5) == ["0", "1"]
     assert chosen(keep_bytes=25) == ["0", "1", "2"]
     assert chosen(older_than=3.5, keep_bytes=20) == ["0", "1", "2"]
     assert chosen(keep_bytes=50) == []
 
 
-@pytest.mark.parametrize("parse, text", [(parse_age, "3"), (parse_age, "xd"), (parse_size, "5X"),
-                                         (parse_size, ""), (parse_age, "-1d")])
+@pytest.mark.parametrize(
+    "parse, text",
+    [(parse_age, "3"), (parse_age, "xd"), (parse_size, "5X"), (parse_size, ""), (parse_age, "-1d")],
+)
 def test_limits_that_cannot_be_read(parse, text):
     with pytest.raises(InputError, match="expected a"):
         parse(text)
@@ -106,5 +110,9 @@ def test_a_file_that_cannot_grow_leaves_no_model(tmp_path):
     printed = subprocess.run(
         [sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=True
     ).stdout
-    assert len(printed.strip().splitlines()) == 1 and str(tmp_path) in printed and "MIA_STORE" in printed
+    assert (
+        len(printed.strip().splitlines()) == 1
+        and str(tmp_path) in printed
+        and "MIA_STORE" in printed
+    )
     assert Store(tmp_path).names() == [] and list(tmp_path.glob("models/*")) == []

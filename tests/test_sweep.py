@@ -58,7 +58,12 @@ def test_lists_are_axes_and_every_cell_is_there_once(root):
     )
     todo = sweep.cells(sweep.read_grid(root / "g.toml"), root)
     assert [(c.given["seed"], c.given["epochs"]) for c in todo] == [
-        (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)]
+        (0, 2),
+        (0, 3),
+        (1, 2),
+        (1, 3),
+        (2, 3),
+    ]
     assert len({c.run for c in todo}) == 5 and {c.state for c in todo} == {"waiting"}
 
 

@@ -8,8 +8,12 @@ from mia_utils.text.characters import docstrings, encode, train_characters
 
 
 def test_docstrings_are_of_one_length_and_all_different(tmp_path):
-    (tmp_path / "a.py").write_text('"""Hello,\n   wide world."""\ndef f():\n    """Hello, wide moon."""\n')
-    (tmp_path / "b.py").write_text('"""Hello, wide world. And more."""\nclass C:\n    """Short."""\n')
+    (tmp_path / "a.py").write_text(
+        '"""Hello,\n   wide world."""\ndef f():\n    """Hello, wide moon."""\n'
+    )
+    (tmp_path / "b.py").write_text(
+        '"""Hello, wide world. And more."""\nclass C:\n    """Short."""\n'
+    )
     (tmp_path / "broken.py").write_text("def (")
     (tmp_path / "test").mkdir()
     (tmp_path / "test/c.py").write_text('"""Nobody reads the docstrings of tests."""')

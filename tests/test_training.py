@@ -60,8 +60,14 @@ def test_mlp_has_the_reports_widths(name, shape, classes, widths):
 
 @pytest.mark.parametrize(
     "name, shape",
-    [("cnn", (8, 8, 1)), ("alexnet", (28, 28, 1)), ("alexnet", (18, 18, 3)), ("resnet", (28, 28, 1)),
-     ("efficientnet", (32, 32, 1)), ("mlp", (20,))],
+    [
+        ("cnn", (8, 8, 1)),
+        ("alexnet", (28, 28, 1)),
+        ("alexnet", (18, 18, 3)),
+        ("resnet", (28, 28, 1)),
+        ("efficientnet", (32, 32, 1)),
+        ("mlp", (20,)),
+    ],
 )
 def test_architectures_take_other_sizes(name, shape):
     model = build(name, shape, 7).eval()
@@ -71,8 +77,12 @@ def test_architectures_take_other_sizes(name, shape):
 
 @pytest.mark.parametrize(
     "name, shape, word",
-    [("cnn", (4, 4, 1), "at least 8x8"), ("cnn", (20,), "needs images"),
-     ("vgg", (32, 32, 3), "unknown architecture"), ("nowhere:net", (32, 32, 3), "cannot be imported")],
+    [
+        ("cnn", (4, 4, 1), "at least 8x8"),
+        ("cnn", (20,), "needs images"),
+        ("vgg", (32, 32, 3), "unknown architecture"),
+        ("nowhere:net", (32, 32, 3), "cannot be imported"),
+    ],
 )
 def test_an_architecture_that_does_not_fit_says_why(name, shape, word):
     with pytest.raises(InputError, match=word):
@@ -145,7 +155,8 @@ def test_numbers_too_small_to_matter_count_as_zero_and_change_no_bit(
     def trained(path):
         with device.alone(5):
             return float(tiny * 1e-10) == 0, fit(
-                *arguments, seed=5, checkpoint=path, checkpoint_every=0)
+                *arguments, seed=5, checkpoint=path, checkpoint_every=0
+            )
 
     with monkeypatch.context() as patch:
         flushes, ours = trained(tmp_path / "ours")
@@ -168,8 +179,17 @@ def test_numbers_too_small_to_matter_count_as_zero_and_change_no_bit(
 def test_everything_that_decides_a_model_is_in_its_name(pool, masks, tmp_path):
     one = Masks(masks.members[:1], masks.evaluated[:1])
     names = [
-        train(pool, one, architecture, config, seed=seed, precision=precision, store=tmp_path,
-              jobs=1, progress=False).names[0]
+        train(
+            pool,
+            one,
+            architecture,
+            config,
+            seed=seed,
+            precision=precision,
+            store=tmp_path,
+            jobs=1,
+            progress=False,
+        ).names[0]
         for architecture, config, seed, precision in [
             ("cnn", FAST, 0, "fp32"),
             ("mlp", FAST, 0, "fp32"),
@@ -285,16 +305,26 @@ def test_storing_twice_changes_nothing_and_leaves_nothing_behind(tmp_path):
     assert store.record("a")["seed"] == 1
     assert [path.name for path in (tmp_path / "models").iterdir()] == ["a"]
     assert set(json.loads((store.folder("a") / "record.json").read_text())["checksums"]) == {
-        "logits.npy", "weights.npz"}
+        "logits.npy",
+        "weights.npz",
+    }
 
 
 @pytest.mark.parametrize(
     "change, word",
-    [({"epochs": 0}, "epochs"), ({"lr": -1}, "lr"), ({"optimizer": "lion"}, "optimizer"),
-     ({"augmentation": "cutout"}, "augmentation"), ({"mixup": -1.0}, "mixup"),
-     ({"dropout": 1.0}, "dropout"), ({"label_smoothing": 1.0}, "label_smoothing"),
-     ({"early_stopping": -1}, "early_stopping"), ({"weight_decay": -0.1}, "weight_decay"),
-     ({"batch_size": 0}, "batch_size"), ({"lr_drop": 0}, "lr_drop")],
+    [
+        ({"epochs": 0}, "epochs"),
+        ({"lr": -1}, "lr"),
+        ({"optimizer": "lion"}, "optimizer"),
+        ({"augmentation": "cutout"}, "augmentation"),
+        ({"mixup": -1.0}, "mixup"),
+        ({"dropout": 1.0}, "dropout"),
+        ({"label_smoothing": 1.0}, "label_smoothing"),
+        ({"early_stopping": -1}, "early_stopping"),
+        ({"weight_decay": -0.1}, "weight_decay"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"lr_drop": 0}, "lr_drop"),
+    ],
 )
 def test_settings_out_of_range(change, word):
     with pytest.raises(InputError, match=word):
@@ -308,7 +338,9 @@ def test_masks_of_another_pool(pool, tmp_path):
     with pytest.raises(InputError, match="no member"):
         train(pool, Masks(empty, ~empty), "cnn", FAST, store=tmp_path)
     with pytest.raises(InputError, match="precision"):
-        train(pool, balanced_masks(64, models=2, seed=0), "cnn", FAST, precision="fp8", store=tmp_path)
+        train(
+            pool, balanced_masks(64, models=2, seed=0), "cnn", FAST, precision="fp8", store=tmp_path
+        )
 
 
 # ---- pools beyond memory, and of features ----

@@ -44,13 +44,15 @@ def _class_free(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     top = -np.sort(-log_p, axis=1)[:, :3]
     if top.shape[1] < 3:  # two classes: the third probability is as good as 0
         top = np.hstack([top, top[:, -1:]])
-    return np.column_stack([
-        top,
-        np.take_along_axis(log_p, labels[:, None], axis=1),
-        signals.loss(logits, labels),
-        signals.entropy(logits) / np.log(logits.shape[1]),
-        signals.correct(logits, labels),
-    ])
+    return np.column_stack(
+        [
+            top,
+            np.take_along_axis(log_p, labels[:, None], axis=1),
+            signals.loss(logits, labels),
+            signals.entropy(logits) / np.log(logits.shape[1]),
+            signals.correct(logits, labels),
+        ]
+    )
 
 
 FEATURES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {

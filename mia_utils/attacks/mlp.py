@@ -100,7 +100,10 @@ class MLP:
                 units = slice(starts[chosen], ends[chosen])
                 first, bias, second, offset = (w.detach().double().numpy() for w in weights)
                 self.weights_ = (
-                    first[:, units], bias[units], second[units], offset[chosen],
+                    first[:, units],
+                    bias[units],
+                    second[units],
+                    offset[chosen],
                 )
         return self
 

@@ -150,8 +150,12 @@ class QuantileAttack(Attack):
         # The trees take at most 255 categories; a label beyond is split as a number.
         label = [0] if classes <= 255 else None
         trees = {
-            "max_leaf_nodes": 8, "learning_rate": 0.05, "max_iter": 400, "early_stopping": True,
-            "categorical_features": label, "random_state": self.seed,
+            "max_leaf_nodes": 8,
+            "learning_rate": 0.05,
+            "max_iter": 400,
+            "early_stopping": True,
+            "categorical_features": label,
+            "random_state": self.seed,
         }
         mean = HistGradientBoostingRegressor(**trees)
         folds = KFold(_FOLDS, shuffle=True, random_state=self.seed)

@@ -321,9 +321,7 @@ def execute(
         kind = InputError if error.ename == "InputError" else NotebookError
         name = "" if kind is InputError else f"{error.ename}: "
         message = " ".join(f"{name}{error.evalue}".split())
-        raise kind(
-            f"{message} (cell [{error.exec_count}] of {source}, kept as {failed})"
-        ) from None
+        raise kind(f"{message} (cell [{error.exec_count}] of {source}, kept as {failed})") from None
     finally:
         running.unlink(missing_ok=True)
     return out

@@ -43,7 +43,10 @@ def memguard(outputs: Outputs, *, budget: float = 0.5, seed: int = 0) -> Outputs
     masked = np.empty(outputs.logits.shape, np.float32)
     for model, logits in enumerate(outputs.logits):
         members = outputs.members[model]
-        inside, apart = np.flatnonzero(members), np.flatnonzero(~members & ~outputs.evaluated[model])
+        inside, apart = (
+            np.flatnonzero(members),
+            np.flatnonzero(~members & ~outputs.evaluated[model]),
+        )
         if min(inside.size, apart.size) < _FEWEST:
             raise InputError(
                 f"model {model} has {inside.size} members and {apart.size} records that are "
@@ -70,9 +73,7 @@ def _masked(logits: np.ndarray, guard: MLP, budget: float, seed: int) -> np.ndar
     p = np.exp(log_softmax(logits))
     noisy = _undecided(logits, guard)
     distance = np.abs(noisy - p).sum(axis=1)
-    before, after = (
-        np.abs(guard.log_odds(np.sort(q, axis=1)[:, ::-1])) for q in (p, noisy)
-    )
+    before, after = (np.abs(guard.log_odds(np.sort(q, axis=1)[:, ::-1])) for q in (p, noisy))
     share = np.where(after < before, np.minimum(1, budget / np.maximum(distance, 1e-12)), 0)
     # One draw for each answer, from the answer itself.
     first = np.ascontiguousarray(logits).view(np.uint32)
@@ -102,9 +103,7 @@ def _undecided(logits: np.ndarray, guard: MLP) -> np.ndarray:
         others = moved.scatter(1, label, -torch.inf).amax(dim=1)
         lost = torch.relu(others - moved.gather(1, label)[:, 0])
         distance = (q - p).abs().sum(dim=1)
-        (slope,) = torch.autograd.grad(
-            (odds.abs() + _LABEL * lost + _DISTANCE * distance).sum(), e
-        )
+        (slope,) = torch.autograd.grad((odds.abs() + _LABEL * lost + _DISTANCE * distance).sum(), e)
         with torch.no_grad():
             better = (lost == 0) & (odds.abs() < best)
             best = torch.where(better, odds.abs(), best)

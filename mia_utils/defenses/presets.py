@@ -115,5 +115,7 @@ def train_defended(
         If the defense is unknown, or as `engine.train`.
     """
     chosen = preset(defense) if isinstance(defense, str) else defense
-    outputs = chosen.trainer(pool, masks, architecture, replace(config, **chosen.changes), **options)
+    outputs = chosen.trainer(
+        pool, masks, architecture, replace(config, **chosen.changes), **options
+    )
     return chosen.mask(outputs) if chosen.mask else outputs

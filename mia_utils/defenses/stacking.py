@@ -55,9 +55,7 @@ def train_stacked(
 
     cut = [parts(row, seed) for row in masks.members]
     rows = np.array([mask for each in cut for mask in each[:BASES]])
-    base = train(
-        pool, Masks(rows, np.ones_like(rows)), architecture, config, seed=seed, **options
-    )
+    base = train(pool, Masks(rows, np.ones_like(rows)), architecture, config, seed=seed, **options)
     logits = np.full((len(masks.members), len(pool), base.classes), np.log(FLOOR), np.float32)
     for model, each in enumerate(cut):
         answers = base.logits[model * BASES : (model + 1) * BASES]

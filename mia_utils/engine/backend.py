@@ -76,9 +76,7 @@ def run_tasks(
         # Every task is submitted at once: workers that join later find something to do.
         settings, jobs = {"client": _client(scheduler)}, -1
     with parallel_config(backend=backend, n_jobs=jobs, **settings):
-        parallel = Parallel(
-            batch_size=1, pre_dispatch="all", return_as="generator_unordered"
-        )
+        parallel = Parallel(batch_size=1, pre_dispatch="all", return_as="generator_unordered")
         yield from parallel(delayed(function)(*given) for given in arguments)
 
 

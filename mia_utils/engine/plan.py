@@ -85,9 +85,7 @@ def calibrate(
 
     rng = np.random.default_rng(0)
     size = config.batch_size
-    one = TrainConfig(
-        epochs=1, batch_size=size, optimizer=config.optimizer, dropout=config.dropout
-    )
+    one = TrainConfig(epochs=1, batch_size=size, optimizer=config.optimizer, dropout=config.dropout)
     step = 3.0 * size * forward_flops(build(architecture, shape, classes), shape)
 
     def seconds(batches: int) -> float:
@@ -163,7 +161,9 @@ def plan(
         hours=missing * (flops + scoring) / flops_per_second / 3600,
         flops=flops,
         flops_per_second=flops_per_second,
-        memory=pool + 4 * _STATE * parameters + 4 * records * classes
+        memory=pool
+        + 4 * _STATE * parameters
+        + 4 * records * classes
         + 4 * config.batch_size * _activations(model, shape),
         disk=missing * 4 * (records * classes + parameters),
     )
@@ -237,7 +237,9 @@ def _stored(arguments, config: TrainConfig, precision: str, device: str) -> int:
     if arguments.seed is None:
         return 0
     if arguments.dataset is None or arguments.records or arguments.members:
-        raise InputError("--seed goes with --dataset alone: it means the four quarters of all of it")
+        raise InputError(
+            "--seed goes with --dataset alone: it means the four quarters of all of it"
+        )
     if arguments.models < 2:
         raise InputError(f"--models {arguments.models}; the quarters need a target and a shadow")
     pool = load_dataset(arguments.dataset)
@@ -247,8 +249,13 @@ def _stored(arguments, config: TrainConfig, precision: str, device: str) -> int:
         spec.name in store
         for mask in masks
         for spec in specifications(
-            pool, mask.members, arguments.architecture, config,
-            seed=arguments.seed, precision=precision, device=device,
+            pool,
+            mask.members,
+            arguments.architecture,
+            config,
+            seed=arguments.seed,
+            precision=precision,
+            device=device,
         )  # fmt: skip
     )
 
@@ -274,7 +281,9 @@ def _plan(arguments: argparse.Namespace) -> int:
     unit = "device-hours" if given else "GPU-hours" if device == "cuda" else "core-hours"
     where = "MIA_FLOPS" if given else f"measured on {describe(device)}"
     print(f"models      {cost.models}, in the store {stored}, to train {cost.missing}")
-    print(f"one model   {cost.flops:.3g} FLOPs, at {speed / 1e9:.1f} GFLOP/s ({precision}, {where})")
+    print(
+        f"one model   {cost.flops:.3g} FLOPs, at {speed / 1e9:.1f} GFLOP/s ({precision}, {where})"
+    )
     print(f"time        {cost.hours:.2f} {unit}, {cost.hours / arguments.workers:.2f} hours "
           f"with {arguments.workers} worker{'s' * (arguments.workers > 1)}")  # fmt: skip
     print(f"memory      {cost.memory / 2**30:.2f} GB a worker")

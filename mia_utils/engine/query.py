@@ -94,7 +94,7 @@ def _named(transform: Transform, pool: Pool, seed: int):
     if callable(transform):
         return lambda records, ids: transform(records)
     match (transform,) if isinstance(transform, str) else transform:
-        case ("flip" | "shift" as name), *_ if not pool.is_image:
+        case (("flip" | "shift" as name), *_) if not pool.is_image:
             raise InputError(
                 f"{name!r} needs images; pool {pool.name!r} has feature rows of shape "
                 f'{pool.shape}: use ("noise", sigma) or a function'
@@ -117,10 +117,12 @@ def _shift(records: np.ndarray, dy: int, dx: int) -> np.ndarray:
 
 
 def _noise(records: np.ndarray, ids: np.ndarray, sigma: float, seed: int) -> np.ndarray:
-    noise = np.stack([
-        np.random.default_rng((seed, i)).standard_normal(records.shape[1:], np.float32)
-        for i in ids
-    ])
+    noise = np.stack(
+        [
+            np.random.default_rng((seed, i)).standard_normal(records.shape[1:], np.float32)
+            for i in ids
+        ]
+    )
     if records.ndim == 2:
         return records + np.float32(sigma) * noise
     return np.clip(records + np.float32(255 * sigma) * noise, 0, 255)

@@ -359,5 +359,7 @@ def load_model(name: str, store: str | os.PathLike | Store | None = None):
         from ..training.dp import private_layers
 
         model = private_layers(model, dp.get("weight_standardisation", False))
-    model.load_state_dict({k: torch.from_numpy(np.array(v)) for k, v in store.weights(name).items()})
+    model.load_state_dict(
+        {k: torch.from_numpy(np.array(v)) for k, v in store.weights(name).items()}
+    )
     return model.eval(), record

@@ -181,7 +181,8 @@ def split_epsilon(
     pairs = []
     for label in np.unique(labels):
         inside, outside = (
-            rng.permutation(np.flatnonzero((labels == label) & kind)) for kind in (members, ~members)
+            rng.permutation(np.flatnonzero((labels == label) & kind))
+            for kind in (members, ~members)
         )
         count = min(inside.size, outside.size)
         pairs.append(np.stack([inside[:count], outside[:count]], axis=1))
@@ -239,7 +240,9 @@ def many_runs_epsilon(
     """
     a, b = np.asarray(with_record), np.asarray(without_record)
     if not (a.ndim == b.ndim == 1 and a.size and b.size):
-        raise InputError(f"runs {a.shape} with and {b.shape} without the record; expected some of each")
+        raise InputError(
+            f"runs {a.shape} with and {b.shape} without the record; expected some of each"
+        )
     error = (1 - level) / 2
     found = _lower(int((a >= threshold).sum()), a.size, error)
     spared = _lower(int((b < threshold).sum()), b.size, error)

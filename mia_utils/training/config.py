@@ -66,7 +66,9 @@ class DPConfig:
             _check(self.noise_multiplier >= 0, "noise_multiplier", self.noise_multiplier, ">= 0")
         _check(0 < self.delta < 1, "delta", self.delta, "a number in (0, 1)")
         _check(self.max_grad_norm > 0, "max_grad_norm", self.max_grad_norm, "a positive number")
-        _check(self.accountant in ACCOUNTANTS, "accountant", self.accountant, f"one of {ACCOUNTANTS}")
+        _check(
+            self.accountant in ACCOUNTANTS, "accountant", self.accountant, f"one of {ACCOUNTANTS}"
+        )
         copies = self.multiplicity
         _check(int(copies) == copies >= 1, "multiplicity", copies, "an integer >= 1")
 
@@ -129,14 +131,15 @@ class TrainConfig:
     def __post_init__(self) -> None:
         _check(int(self.epochs) == self.epochs >= 1, "epochs", self.epochs, "an integer >= 1")
         _check(
-            int(self.batch_size) == self.batch_size >= 1, "batch_size", self.batch_size, "an integer >= 1"
+            int(self.batch_size) == self.batch_size >= 1,
+            "batch_size",
+            self.batch_size,
+            "an integer >= 1",
         )
         _check(self.optimizer in OPTIMIZERS, "optimizer", self.optimizer, f"one of {OPTIMIZERS}")
         _check(self.lr > 0, "lr", self.lr, "a positive number")
         if self.lr_drop is not None:
-            _check(
-                0 < self.lr_drop, "lr_drop", self.lr_drop, "an epoch >= 1 or None"
-            )
+            _check(0 < self.lr_drop, "lr_drop", self.lr_drop, "an epoch >= 1 or None")
         _check(self.weight_decay >= 0, "weight_decay", self.weight_decay, ">= 0")
         if self.dropout is not None:
             _check(0 <= self.dropout < 1, "dropout", self.dropout, "a number in [0, 1) or None")
@@ -156,7 +159,9 @@ class TrainConfig:
         )
         _check(self.relax_loss >= 0, "relax_loss", self.relax_loss, "a loss > 0, or 0 for none")
         if self.relax_loss and self.mixup:
-            raise InputError("relax_loss and mixup together: a mixed record has no one label; choose one")
+            raise InputError(
+                "relax_loss and mixup together: a mixed record has no one label; choose one"
+            )
         if self.relax_loss and self.label_smoothing:
             raise InputError(
                 "relax_loss and label_smoothing together: RelaxLoss flattens labels itself; choose one"

@@ -13,7 +13,7 @@ PRECISIONS = ("fp32", "bf16", "auto")
 
 
 def resolve_device(device: str) -> str:
-    """"auto" to "cuda" where there is one, else "cpu".
+    """ "auto" to "cuda" where there is one, else "cpu".
 
     Raises
     ------
@@ -30,7 +30,7 @@ def resolve_device(device: str) -> str:
 
 
 def resolve_precision(precision: str, device: str) -> str:
-    """"auto" to "bf16" where the processor multiplies bf16 natively, else "fp32"."""
+    """ "auto" to "bf16" where the processor multiplies bf16 natively, else "fp32"."""
     if precision not in PRECISIONS:
         raise InputError(f"precision={precision!r}; expected one of {PRECISIONS}")
     if precision != "auto":

@@ -113,9 +113,7 @@ def aside(step, index: torch.Tensor) -> torch.Tensor:
     return result
 
 
-def refill(
-    model: nn.Module, optimizer: torch.optim.Optimizer, fresh: nn.Module, lr: float
-) -> None:
+def refill(model: nn.Module, optimizer: torch.optim.Optimizer, fresh: nn.Module, lr: float) -> None:
     """Make model and optimizer what they were before the first step, in place.
 
     Parameters

@@ -114,9 +114,7 @@ def _step_loss(model, x, y, config: TrainConfig, amp, epoch: int) -> torch.Tenso
         logits = model(x)
     if config.relax_loss:
         return regularization.relaxed(logits.float(), y, config.relax_loss, epoch)
-    loss = partial(
-        functional.cross_entropy, logits.float(), label_smoothing=config.label_smoothing
-    )
+    loss = partial(functional.cross_entropy, logits.float(), label_smoothing=config.label_smoothing)
     return weight * loss(y) + (1 - weight) * loss(partner) if config.mixup else loss(y)
 
 

@@ -179,10 +179,14 @@ def build(
     if own:
         factory = partial(factory, dropout=dropout)
     elif dropout is not None:
-        raise InputError(f"dropout={dropout} with {architecture!r}: put dropout into your own factory")
+        raise InputError(
+            f"dropout={dropout} with {architecture!r}: put dropout into your own factory"
+        )
     model = factory(tuple(shape), classes)
     if not isinstance(model, nn.Module):
-        raise InputError(f"{architecture!r} returned {type(model).__name__}; expected a torch nn.Module")
+        raise InputError(
+            f"{architecture!r} returned {type(model).__name__}; expected a torch nn.Module"
+        )
     return model
 
 
