@@ -1,37 +1,28 @@
 """The report's experiments: one run of its protocol, its records, and what is made of them.
 
 Begin with `experiment.run`. `records` is what a run leaves behind, `table1` compares it with the
-report's Table 1, `figure9` with its defenses, `verify` repeats a choice of published runs.
+report's Table 1 (`causes` tries what may have moved its numbers, `costs` says what the missing
+rows would take), `transfer` is figures 7 and 8, `figure9` its defenses, `verify` repeats a choice
+of published runs.
 """
 
+from .causes import Cause, cause_table, causes, explained
+from .costs import cost_table, costs
 from .experiment import Experiment, run
 from .figure9 import as_texts, by_defense, defended, privacy_and_utility
 from .records import SCHEMA, load_signals, published, read, read_run
-from .table1 import (
-    COLOURS,
-    LARGE,
-    METRICS,
-    TABLE_1,
-    beside,
-    cause_table,
-    causes,
-    compare,
-    cost_table,
-    costs,
-    crossed,
-    explained,
-    plain,
-    title,
-    transfer,
-)
+from .table1 import COLOURS, LARGE, METRICS, TABLE_1, WIDE, beside, compare, plain, title
+from .transfer import crossed, transfer
 
 __all__ = [
     "COLOURS",
-    "Experiment",
     "LARGE",
     "METRICS",
     "SCHEMA",
     "TABLE_1",
+    "WIDE",
+    "Cause",
+    "Experiment",
     "as_texts",
     "beside",
     "by_defense",

@@ -8,12 +8,14 @@ from typing import NamedTuple
 import numpy as np
 
 from ..data import catalog
-from ..errors import InputError
 from ..evaluation import prediction_interval
 
 METRICS = ("loss", "confidence", "entropy")
 LARGE = 0.03
 """A difference of AUCs beyond which candidate causes are looked at."""
+
+WIDE = 0.06
+"""Width of a prediction interval, 2 x `LARGE`, from which on agreement with it says nothing."""
 
 TABLE_1: dict[tuple[str, str], tuple[float, float, float]] = {
     # (data set, architecture): AUC of the loss, confidence and entropy attack (report, Table 1)
@@ -68,17 +70,17 @@ def most_seeds(rows):
     return rows[(rows[keys] == list(best)).all(axis=1)]
 
 
-def _as_in_report(frame, settings: dict | None = None):
+def as_in_report(frame, settings: dict | None = None):
     """Plain records with the report's epochs, of one precision and device."""
     rows = plain(frame)
     rows = rows[(rows["epochs"] == EPOCHS) & (rows["settings"] == json.dumps(settings or {}))]
     return most_seeds(rows)
 
 
-def _row(frame, dataset: str, architecture: str):
+def row_of(frame, dataset: str, architecture: str):
     """The records of one row of Table 1."""
     built = BUILT_AS.get((dataset, architecture), architecture)
-    return _as_in_report(frame[(frame["dataset"] == dataset) & (frame["architecture"] == built)])
+    return as_in_report(frame[(frame["dataset"] == dataset) & (frame["architecture"] == built)])
 
 
 class Comparison(NamedTuple):
@@ -107,12 +109,19 @@ class Comparison(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """not run; agrees, differs (with a prediction interval); close, far (without)."""
+        """Whether one more run of ours could have given the report's number.
+
+        "agrees", "undecided" (it could, and so could almost anything: the interval is wider than
+        `WIDE`) or "differs", by the prediction interval; "close" or "far" by `LARGE` without one;
+        "not run".
+        """
         if self.ours is None:
             return "not run"
-        if self.next_low is not None:
-            return "agrees" if self.next_low <= self.report <= self.next_high else "differs"
-        return "close" if abs(self.difference) <= LARGE else "far"
+        if self.next_low is None:
+            return "close" if abs(self.difference) <= LARGE else "far"
+        if not self.next_low <= self.report <= self.next_high:
+            return "differs"
+        return "agrees" if self.next_high - self.next_low <= WIDE else "undecided"
 
 
 def compare(frame) -> list[Comparison]:
@@ -125,12 +134,13 @@ def compare(frame) -> list[Comparison]:
     """
     cells = []
     for (dataset, architecture), values in TABLE_1.items():
-        mine = _row(frame, dataset, architecture)
+        mine = row_of(frame, dataset, architecture)
         for attack, value in zip(METRICS, values, strict=True):
             rows = mine[mine["attack"] == attack].sort_values("seed")
             limits = (None, None)
             if len(rows) >= 3:
-                limits = prediction_interval(rows["auc"].to_numpy())[1:]
+                # An AUC lies in [0, 1], which Student's t does not know.
+                limits = np.clip(prediction_interval(rows["auc"].to_numpy())[1:], 0, 1).tolist()
             first = rows.iloc[0] if len(rows) else None
             cells.append(
                 Comparison(
@@ -150,141 +160,6 @@ def compare(frame) -> list[Comparison]:
     return cells
 
 
-class Cause(NamedTuple):
-    """What a candidate cause does to one cell: our AUC without and with it (None: not run)."""
-
-    dataset: str
-    architecture: str
-    attack: str
-    cause: str
-    report: float
-    without: float
-    with_it: float | None
-
-    @property
-    def verdict(self) -> str:
-        if self.with_it is None:
-            return "not run"
-        before, after = abs(self.without - self.report), abs(self.with_it - self.report)
-        if after <= LARGE:
-            return "explains it"
-        return "brings it nearer" if after < before - 0.01 else "does not explain it"
-
-
-LR_DROP = {"lr_drop": 40}
-TWICE = "mia_utils.softmax_twice:"
-CAUSES = (
-    "softmax twice",
-    "judged on the shadow model",
-    "careless entropy",
-    "rate drop after 40 epochs",
-)
-"""Candidate causes that records can test; the report's code is known for each of them."""
-
-
-def causes(frame, cells: list[Comparison]) -> list[Cause]:
-    """Each candidate cause for each cell that is more than `LARGE` off, seed by seed, averaged."""
-    rows = []
-    for cell in cells:
-        if cell.difference is None or abs(cell.difference) <= LARGE:
-            continue
-        here = frame[frame["dataset"] == cell.dataset]
-        mine = _row(here, cell.dataset, cell.architecture)
-        own = mine[mine["attack"] == cell.attack].set_index("seed")
-        twice = _as_in_report(here[here["architecture"] == TWICE + cell.architecture])
-        drop = _as_in_report(here[here["architecture"] == cell.architecture], LR_DROP)
-        found = {
-            "softmax twice": _aucs(twice, cell.attack),
-            "judged on the shadow model": own["shadow_auc"],
-            "rate drop after 40 epochs": _aucs(drop, cell.attack),
-        }
-        if cell.attack == "entropy":
-            found["careless entropy"] = _aucs(mine, "entropy_careless")
-        for cause in CAUSES:
-            if cause in found:
-                both = found[cause].index.intersection(own.index)
-                shift = (found[cause][both] - own["auc"][both]).mean() if len(both) else None
-                moved = None if shift is None else cell.ours + float(shift)
-                key = (cell.dataset, cell.architecture, cell.attack)
-                rows.append(Cause(*key, cause, cell.report, cell.ours, moved))
-    return rows
-
-
-def _aucs(rows, attack: str):
-    return rows[rows["attack"] == attack].set_index("seed")["auc"]
-
-
-def transfer(frame, axis: str, attack: str, figure: str = "balanced_accuracy"):
-    """Figures 7 and 8: mean over seeds by target (rows) and shadow model (columns).
-
-    Parameters
-    ----------
-    frame : pandas.DataFrame
-        Records that agree in everything but seed, attack and `axis`; undefended ones are taken.
-    axis : "architecture" or "dataset"
-    attack : str
-        An attack with "_normalized" has that name off the diagonal alone; on it, dividing by log C
-        changes nothing.
-
-    Raises
-    ------
-    InputError
-        If `axis` is neither.
-    """
-    if axis not in ("architecture", "dataset"):
-        raise InputError(f"axis={axis!r}; expected 'architecture' or 'dataset'")
-    same = frame[axis] == frame[f"shadow_{axis}"]
-    base = attack.removesuffix("_normalized")
-    rows = frame[(frame["attack"] == np.where(same, base, attack)) & (frame["defense"] == "none")]
-    rows = rows[rows["shadow_defense"] == "none"]
-    table = rows.pivot_table(figure, axis, f"shadow_{axis}")
-    return table.rename_axis(index="target", columns="shadow model")
-
-
-class Cost(NamedTuple):
-    """What one row of Table 1 costs: a target and a shadow model at the report's settings."""
-
-    dataset: str
-    architecture: str
-    tflop: float  # 10^12 floating-point operations for both models
-    core_hours: float | None  # at the median speed of the runs in the records; None without any
-
-
-_SHAPES = {
-    # data set: (shape of a record, classes, records)
-    "mnist": ((28, 28, 1), 10, 70_000),
-    "cifar10": ((32, 32, 3), 10, 60_000),
-    "cifar100": ((32, 32, 3), 100, 60_000),
-    "a1k": ((64, 64, 3), 1_000, 95_134),
-}
-
-
-def _tflop(dataset: str, architecture: str, epochs: int) -> float:
-    """Forward and backward passes (three times the forward) of two models on a quarter each."""
-    from ..training.models import build, forward_flops
-
-    architecture = BUILT_AS.get((dataset, architecture), architecture)
-    shape, classes, records = _SHAPES[dataset]
-    forward = forward_flops(build(architecture, shape, classes), shape)
-    return 2 * 3 * forward * (records // 4) * epochs / 1e12
-
-
-def costs(frame, rows: list[tuple[str, str]]) -> list[Cost]:
-    """The cost of some (data set, architecture), in core-hours as the recorded runs suggest."""
-    done = plain(frame)
-    done = done[(done["device"] == "cpu") & (done["precision"] == "fp32")].drop_duplicates("run")
-    done = done[done["dataset"].isin(_SHAPES) & ~done["architecture"].str.contains(":")]
-    speed = [
-        _tflop(run.dataset, run.architecture, run.epochs) / run.seconds for run in done.itertuples()
-    ]
-    found = []
-    for dataset, architecture in rows:
-        work = _tflop(dataset, architecture, EPOCHS)
-        hours = work / float(np.median(speed)) / 3600 if speed else None
-        found.append(Cost(dataset, architecture, round(work), hours))
-    return found
-
-
 def title(dataset: str) -> str:
     """How the book calls a data set."""
 
@@ -296,6 +171,7 @@ def title(dataset: str) -> str:
 COLOURS = {
     "agrees": "#d9f0d3",
     "close": "#d9f0d3",
+    "undecided": "#fff7bc",
     "differs": "#fddbc7",
     "far": "#fddbc7",
     "not run": "#eeeeee",
@@ -326,77 +202,3 @@ def beside(cells: list[Comparison]):
         }
 
     return pd.DataFrame([row(cell) for cell in cells]).set_index(["model", "attack"])
-
-
-def cost_table(found: list[Cost]):
-    """Costs as a pandas.DataFrame of texts."""
-    import pandas as pd
-
-    columns = ["data set", "architecture", "10^12 operations", "core-hours, about"]
-    rows = [
-        (
-            title(cost.dataset),
-            cost.architecture,
-            f"{cost.tflop:,.0f}",
-            "" if cost.core_hours is None else f"{cost.core_hours:.1f}",
-        )
-        for cost in found
-    ]
-    return pd.DataFrame(rows, columns=columns)
-
-
-def cause_table(found: list[Cause]):
-    """Candidate causes as a pandas.DataFrame of texts."""
-    import pandas as pd
-
-    columns = ["data set", "architecture", "attack", "candidate", "report", "ours", "with it"]
-    rows = [
-        (
-            *(title(cause.dataset), cause.architecture, cause.attack, cause.cause),
-            *(f"{cause.report:.4f}", f"{cause.without:.4f}"),
-            "" if cause.with_it is None else f"{cause.with_it:.4f}",
-            cause.verdict,
-        )
-        for cause in found
-    ]
-    return pd.DataFrame(rows, columns=[*columns, "verdict"])
-
-
-def explained(cells: list[Comparison], found: list[Cause]) -> list[str]:
-    """One sentence for each cell that is more than `LARGE` off."""
-    lines = []
-    for cell in cells:
-        mine = [c for c in found if c[:3] == cell[:3]]
-        good = [c.cause for c in mine if c.verdict == "explains it"]
-        tested = sum(c.with_it is not None for c in mine)
-        if mine:
-            verdict = (
-                f"{' or '.join(good)} would explain it"
-                if good
-                else f"unexplained; {tested} of {len(mine)} candidates tested"
-            )
-            lines.append(f"{title(cell.dataset)} {cell.architecture} {cell.attack}: {verdict}")
-    return lines
-
-
-def crossed(frame, axis: str):
-    """Records of transfers along one axis alone, one table for each comparable group.
-
-    Yields
-    ------
-    (dict, pandas.DataFrame)
-        What the group has in common (`epochs`, `precision`, and the data set or the
-        architecture), and its records, those without a transfer among them.
-    """
-    other = {"architecture": "dataset", "dataset": "architecture"}[axis]
-    rows = frame[(frame[other] == frame[f"shadow_{other}"]) & (frame["settings"] == "{}")]
-    moved = rows[rows[axis] != rows[f"shadow_{axis}"]]
-    # Figures of different precision are never averaged.
-    keys = [other, "epochs", "precision"]
-    for key, mine in moved.groupby(keys):
-        names = set(mine[axis]) | set(mine[f"shadow_{axis}"])
-        here = rows[(rows[keys] == list(key)).all(axis=1)]
-        yield (
-            dict(zip(keys, key, strict=True)),
-            here[here[axis].isin(names) & here["seed"].isin(mine["seed"])],
-        )

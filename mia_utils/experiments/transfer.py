@@ -1,0 +1,57 @@
+"""Figures 7 and 8: targets attacked by shadow models of another architecture or data set."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..errors import InputError
+
+
+def transfer(frame, axis: str, attack: str, figure: str = "balanced_accuracy"):
+    """Figures 7 and 8: mean over seeds by target (rows) and shadow model (columns).
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        Records that agree in everything but seed, attack and `axis`; undefended ones are taken.
+    axis : "architecture" or "dataset"
+    attack : str
+        An attack with "_normalized" has that name off the diagonal alone; on it, dividing by log C
+        changes nothing.
+
+    Raises
+    ------
+    InputError
+        If `axis` is neither.
+    """
+    if axis not in ("architecture", "dataset"):
+        raise InputError(f"axis={axis!r}; expected 'architecture' or 'dataset'")
+    same = frame[axis] == frame[f"shadow_{axis}"]
+    base = attack.removesuffix("_normalized")
+    rows = frame[(frame["attack"] == np.where(same, base, attack)) & (frame["defense"] == "none")]
+    rows = rows[rows["shadow_defense"] == "none"]
+    table = rows.pivot_table(figure, axis, f"shadow_{axis}")
+    return table.rename_axis(index="target", columns="shadow model")
+
+
+def crossed(frame, axis: str):
+    """Records of transfers along one axis alone, one table for each comparable group.
+
+    Yields
+    ------
+    (dict, pandas.DataFrame)
+        What the group has in common (`epochs`, `precision`, and the data set or the
+        architecture), and its records, those without a transfer among them.
+    """
+    other = {"architecture": "dataset", "dataset": "architecture"}[axis]
+    rows = frame[(frame[other] == frame[f"shadow_{other}"]) & (frame["settings"] == "{}")]
+    moved = rows[rows[axis] != rows[f"shadow_{axis}"]]
+    # Figures of different precision are never averaged.
+    keys = [other, "epochs", "precision"]
+    for key, mine in moved.groupby(keys):
+        names = set(mine[axis]) | set(mine[f"shadow_{axis}"])
+        here = rows[(rows[keys] == list(key)).all(axis=1)]
+        yield (
+            dict(zip(keys, key, strict=True)),
+            here[here[axis].isin(names) & here["seed"].isin(mine["seed"])],
+        )
