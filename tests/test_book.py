@@ -15,7 +15,7 @@ from bs4 import BeautifulSoup
 from conftest import ROOT
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from mia_utils.book import contents as book, notebooks, publish
+from mia_utils.book import contents, notebooks, publish, sphinx
 
 BANNER_TITLE = "This copy is older than its source"
 COMMITTED = publish.copies(ROOT)
@@ -25,13 +25,13 @@ COMMITTED = publish.copies(ROOT)
 
 
 def test_the_table_of_contents_is_what_the_files_give():
-    assert (ROOT / "_toc.yml").read_text("utf-8") == book.toc(ROOT), (
-        "run: python -m mia_utils.book.contents toc"
+    assert (ROOT / "_toc.yml").read_text("utf-8") == contents.toc(ROOT), (
+        "run: python -m mia_utils.book.contents"
     )
 
 
 def test_every_page_is_in_the_table_of_contents():
-    listed = set(re.findall(r"(?:file|root): (\S+)", book.toc(ROOT)))
+    listed = set(re.findall(r"(?:file|root): (\S+)", contents.toc(ROOT)))
     pages = {f"book/{path.stem}" for path in (ROOT / "book").glob("*.md")}
     copies = {p.relative_to(ROOT).with_suffix("").as_posix() for p in COMMITTED}
     assert pages | copies <= listed
@@ -42,7 +42,7 @@ def test_toc_orders_parts_chapters_and_data_sets(tmp_path):
         touch(tmp_path / f"notebooks/{name}.ipynb")
     for name in ("zebra/02_b", "cifar100/02_b", "mnist/02_b", "cifar10-mini/02_b"):
         touch(tmp_path / f"book/runs/{name}.ipynb")
-    text = book.toc(tmp_path)
+    text = contents.toc(tmp_path)
     runs = re.findall(r"file: book/runs/(\S+)", text)
     assert runs == [
         "cifar10-mini/01_a",
@@ -60,7 +60,7 @@ def test_toc_orders_parts_chapters_and_data_sets(tmp_path):
         "Experiments",
         "Discussion",
     ]
-    assert book.write_toc(tmp_path) and not book.write_toc(tmp_path)
+    assert contents.write_toc(tmp_path) and not contents.write_toc(tmp_path)
 
 
 def touch(path: Path, code: str = "x = 1", **ran) -> None:
@@ -83,25 +83,25 @@ def copy_of(root: Path, code: str) -> tuple[str, str]:
 
 def test_a_copy_older_than_its_source_gets_a_banner_below_its_title(tmp_path):
     docname, text = copy_of(tmp_path, "x = 2")
-    first = nbformat.reads(book.page_source(tmp_path, docname, text), 4).cells[0].source
+    first = nbformat.reads(sphinx.page_source(tmp_path, docname, text), 4).cells[0].source
     assert first.startswith("# Title") and BANNER_TITLE in first.splitlines()[2]
     assert first.endswith("\n\nProse.")
 
 
 def test_a_copy_of_the_present_code_gets_none(tmp_path):
     docname, text = copy_of(tmp_path, "x = 1")
-    assert BANNER_TITLE not in book.page_source(tmp_path, docname, text)
+    assert BANNER_TITLE not in sphinx.page_source(tmp_path, docname, text)
 
 
 def test_links_to_chapters_that_a_data_set_lacks_lead_to_the_default_set(tmp_path):
     docname, text = copy_of(tmp_path, "x = 1")
-    assert "](../cifar10-mini/02_b.ipynb#why)" in book.page_source(tmp_path, docname, text)
+    assert "](../cifar10-mini/02_b.ipynb#why)" in sphinx.page_source(tmp_path, docname, text)
     touch(tmp_path / "book/runs/mnist/02_b.ipynb")
-    assert "](02_b.ipynb#why)" in book.page_source(tmp_path, docname, text)
+    assert "](02_b.ipynb#why)" in sphinx.page_source(tmp_path, docname, text)
 
 
 def test_the_reference_lists_every_public_module():
-    page = book.page_source(ROOT, "book/api", (ROOT / "book/api.md").read_text())
+    page = sphinx.page_source(ROOT, "book/api", (ROOT / "book/api.md").read_text())
     listed = set(re.findall(r"automodule:: (\S+)", page))
     package = ROOT / "mia_utils"
     files = [p.relative_to(ROOT).with_suffix("") for p in package.rglob("*.py")]
@@ -111,7 +111,7 @@ def test_the_reference_lists_every_public_module():
 
 def test_other_pages_are_left_alone():
     text = "# Title\n\nSome text, 50 % modules.\n"
-    assert book.page_source(ROOT, "book/notation", text) == text
+    assert sphinx.page_source(ROOT, "book/notation", text) == text
 
 
 # ---- pages that are programs ----
