@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 
-from .errors import InputError
+from .errors import DiskError
+
+_MARK = b"sha256:"
+_SEAL = len(_MARK) + 32
 
 
 @contextmanager
@@ -19,6 +24,7 @@ def whole_file(path: str | os.PathLike) -> Iterator[Path]:
     path, partial = _beside(path)
     try:
         yield partial
+        _to_disk(partial)
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
@@ -31,6 +37,8 @@ def whole_folder(path: str | os.PathLike) -> Iterator[Path]:
     partial.mkdir()
     try:
         yield partial
+        for file in (*partial.iterdir(), partial):
+            _to_disk(file)
         try:
             os.rename(partial, path)
         except OSError as error:
@@ -38,6 +46,15 @@ def whole_folder(path: str | os.PathLike) -> Iterator[Path]:
                 raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _to_disk(path: Path) -> None:
+    """Not only to the system's memory: after a power cut a renamed file might be empty."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _beside(path: str | os.PathLike) -> tuple[Path, Path]:
@@ -59,16 +76,53 @@ def write_if_changed(path: str | os.PathLike, content: bytes) -> bool:
 
 @contextmanager
 def one_line_disk_errors(path: Path, choice: str) -> Iterator[None]:
-    """An OSError while `path` is made becomes one InputError line; `choice` is what moves it."""
+    """An OSError while `path` is made becomes one DiskError line; `choice` is what moves it."""
     try:
         yield
     except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise InputError(
+        # NumPy says how many numbers it could write, and no more, when a disk is full.
+        short = error.errno is None and "written" in str(error)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT) or short:
+            raise DiskError(
                 f"{path}: no space left on this disk, nothing was written; "
                 f"free some, or choose another folder ({choice})"
             ) from None
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(
+        raise DiskError(
             f"{path}: cannot be written ({reason}); choose another folder ({choice})"
         ) from None
+
+
+def seal(path: Path) -> None:
+    """Append the SHA-256 of a file to it, for `unseal` to compare."""
+    with open(path, "rb") as file:
+        checksum = hashlib.file_digest(file, "sha256").digest()
+    with open(path, "ab") as file:
+        file.write(_MARK + checksum)
+
+
+def unseal(path: Path) -> bytes:
+    """The content of a sealed file.
+
+    Raises
+    ------
+    ValueError
+        If it is not what was sealed.
+    """
+    content = path.read_bytes()
+    body, end = content[:-_SEAL], content[-_SEAL:]
+    if end != _MARK + hashlib.sha256(body).digest():
+        raise ValueError("cut short, or changed since it was written")
+    return body
+
+
+def file_sha256(path: str | os.PathLike) -> str:
+    """SHA-256 (hex) of a file, computed once for as long as it stays as it is."""
+    facts = os.stat(path)
+    return _sha256(os.fspath(path), facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)
+
+
+@lru_cache(maxsize=2**16)
+def _sha256(path: str, *facts: int) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -120,7 +120,7 @@ def test_the_environment_decides_when_nobody_else_does(monkeypatch):
 
 def test_a_scheduler_that_is_not_there(pool, tmp_path, monkeypatch):
     pytest.importorskip("distributed")
-    monkeypatch.setattr("mia_utils.backend._CONNECT", 1)
+    monkeypatch.setattr("mia_utils.engine.backend._CONNECT", 1)
     masks = balanced_masks(len(pool), models=2, seed=0)
     with pytest.raises(InputError, match="no Dask workers at scheduler='tcp://127.0.0.1:9'"):
         train(pool, masks, "cnn", CONFIG, store=tmp_path, backend="dask",

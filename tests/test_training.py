@@ -306,7 +306,7 @@ def test_storing_twice_changes_nothing_and_leaves_nothing_behind(tmp_path):
     assert [path.name for path in (tmp_path / "models").iterdir()] == ["a"]
     assert set(json.loads((store.folder("a") / "record.json").read_text())["checksums"]) == {
         "logits.npy",
-        "weights.npz",
+        "weights.safetensors",
     }
 
 

@@ -56,7 +56,7 @@ def gradient_norms(
     from torch.func import functional_call, grad, vmap
 
     from ..training.device import alone, resolve_device
-    from ..engine.train import load_model
+    from ..engine.load import load_model
     from ..training.loop import Loader
 
     device = resolve_device("auto")

@@ -6,9 +6,10 @@ on a cluster, `query` and `oracle` ask stored models about other records, `plan`
 training will cost.
 """
 
+from .load import load_model
 from .oracle import Oracle
 from .query import query
 from .store import Store
-from .train import load_model, train
+from .train import train
 
 __all__ = ["Oracle", "Store", "load_model", "query", "train"]

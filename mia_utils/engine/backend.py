@@ -1,17 +1,42 @@
-"""Where tasks run: processes of this machine (loky), or the workers of a Dask cluster."""
+"""Where tasks run: in this process, its threads, its processes (loky), or a Dask cluster's workers."""
 
 from __future__ import annotations
 
+import logging
 import os
+import queue
+import signal
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 
 from ..errors import InputError
 
 BACKENDS = ("loky", "dask")
 _CONNECT = 10  # seconds
+_WORKERS = 60
+"""Seconds that a cluster may be without a worker."""
+_IDLE = 60
+"""Seconds that a process of this machine waits for the next call."""
+_ONE_THREAD = {
+    name: "1"
+    for name in (
+        "OMP_NUM_THREADS",
+        "MKL_NUM_THREADS",
+        "OPENBLAS_NUM_THREADS",
+        "VECLIB_MAXIMUM_THREADS",
+        "NUMEXPR_NUM_THREADS",
+    )
+}
+Outcome = tuple[int, BaseException | None]
+"""A task's place among the arguments, and what it raised."""
+
+
+class LostWorkers(InputError):
+    """What ran the tasks is gone; whatever had finished is kept."""
 
 
 def resolve_backend(
@@ -41,43 +66,136 @@ def resolve_backend(
     return backend, scheduler
 
 
-@contextmanager
-def importable(folders: Sequence[str]) -> Iterator[None]:
-    """These folders at the end of sys.path: a reader's own factory imports as in the caller."""
-    added = [folder for folder in folders if folder not in sys.path]
-    sys.path.extend(added)
-    try:
-        yield
-    finally:
-        for folder in added:
-            sys.path.remove(folder)
+def make_importable(folders: Sequence[str]) -> None:
+    """Put these folders at the end of sys.path: a reader's own factory imports as in the caller.
 
-
-def run_tasks(
-    function: Callable[..., Any],
-    arguments: Sequence[tuple],
-    *,
-    jobs: int,
-    backend: str,
-    scheduler: str | None,
-) -> Iterator[Any]:
-    """Results in the order in which the tasks finish; each task is one call, sent on its own.
-
-    Parameters
-    ----------
-    jobs : int
-        Processes of loky; a cluster decides for itself by its workers.
+    They stay: threads of a worker that take them away would do so under each other's imports.
     """
-    from joblib import Parallel, delayed, parallel_config
+    sys.path.extend(folder for folder in folders if folder not in sys.path)
 
-    if backend == "loky":
-        settings, jobs = {"inner_max_num_threads": 1}, jobs
-    else:
-        # Every task is submitted at once: workers that join later find something to do.
-        settings, jobs = {"client": _client(scheduler)}, -1
-    with parallel_config(backend=backend, n_jobs=jobs, **settings):
-        parallel = Parallel(batch_size=1, pre_dispatch="all", return_as="generator_unordered")
-        yield from parallel(delayed(function)(*given) for given in arguments)
+
+def in_turn(function: Callable[..., None], arguments: Sequence[tuple]) -> Iterator[Outcome]:
+    """One task after the other, here."""
+    for index, given in enumerate(arguments):
+        try:
+            function(*given)
+        except Exception as error:
+            yield index, error
+        else:
+            yield index, None
+
+
+def in_threads(
+    function: Callable[..., None], arguments: Sequence[tuple], jobs: int
+) -> Iterator[Outcome]:
+    """`jobs` tasks at a time in threads of this process."""
+    pool = ThreadPoolExecutor(jobs, thread_name_prefix="training")
+    try:
+        yield from _finished(
+            {pool.submit(function, *given): i for i, given in enumerate(arguments)}
+        )
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def in_processes(
+    function: Callable[..., None], arguments: Sequence[tuple], jobs: int
+) -> Iterator[Outcome]:
+    """`jobs` tasks at a time in processes of this machine, which end with this one.
+
+    Raises
+    ------
+    LostWorkers
+        If one of them was killed.
+    """
+    # joblib's own pool of processes, used without its batches: it can be told to stop at once.
+    from joblib.externals.loky import get_reusable_executor
+
+    pool = get_reusable_executor(
+        jobs, timeout=_IDLE, initializer=_begin, initargs=(os.getpid(),), env=_ONE_THREAD
+    )
+    try:
+        yield from _finished(
+            {pool.submit(function, *given): i for i, given in enumerate(arguments)}
+        )
+    except BrokenProcessPool as error:
+        reason = " ".join(str(error).split())
+        raise LostWorkers(
+            f"a worker process was killed ({reason[:200]}); if memory ran out, take fewer jobs"
+        ) from None
+    except BaseException:
+        # Also GeneratorExit, when the caller stops listening. Nobody waits for what still runs.
+        pool.shutdown(wait=True, kill_workers=True)
+        raise
+
+
+def _finished(futures: dict[Future, int]) -> Iterator[Outcome]:
+    for future in as_completed(futures):
+        error = future.exception()
+        if isinstance(error, BrokenProcessPool):
+            raise error
+        yield futures[future], error
+
+
+def _begin(parent: int) -> None:
+    """In a new worker process: Ctrl-C is for the parent, whose end is this process's too."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
+
+
+def on_cluster(
+    function: Callable[..., None], arguments: Sequence[tuple], scheduler: str
+) -> Iterator[Outcome]:
+    """Tasks on the workers of a Dask cluster, those that join later included; none of them here.
+
+    Raises
+    ------
+    InputError
+        If Dask is missing, or no worker can be reached.
+    LostWorkers
+        If the scheduler, or for a minute every worker, is gone.
+    """
+    finished: queue.Queue = queue.Queue()
+    client = _client(scheduler)
+    try:
+        # pure=False: a name of its own for every task, so that no other call's result is taken.
+        futures = {
+            client.submit(function, *given, pure=False): index
+            for index, given in enumerate(arguments)
+        }
+        for future in futures:
+            future.add_done_callback(finished.put)
+        for _ in arguments:
+            future = _next(client, finished, scheduler)
+            if future.status == "cancelled":
+                raise LostWorkers(f"the Dask scheduler at {scheduler} is gone")
+            yield futures[future], future.exception()
+    finally:
+        _close(client)
+
+
+def _next(client, finished: queue.Queue, scheduler: str):
+    """The next future that ends. A cluster may lose all its workers for a while, not for ever."""
+    since = time.monotonic()
+    while True:
+        try:
+            return finished.get(timeout=1)
+        except queue.Empty:
+            pass
+        if client.status != "running":
+            raise LostWorkers(f"the Dask scheduler at {scheduler} is gone")
+        if client.scheduler_info(n_workers=-1)["workers"]:
+            since = time.monotonic()
+        elif time.monotonic() - since > _WORKERS:
+            raise LostWorkers(
+                f"the Dask cluster at {scheduler} has had no worker for {_WORKERS} seconds"
+            )
 
 
 def _client(scheduler: str):
@@ -87,10 +205,24 @@ def _client(scheduler: str):
         raise InputError(
             "backend='dask' needs Dask; install it with: pip install 'mia-utils[cluster]'"
         ) from None
+    client = None
     try:
         client = Client(scheduler, timeout=_CONNECT, set_as_default=False)
-        client.wait_for_workers(1, timeout=60)
+        client.wait_for_workers(1, timeout=_WORKERS)
     except (OSError, TimeoutError, ValueError) as error:
+        if client is not None:
+            _close(client)
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"no Dask workers at scheduler={scheduler!r}: {reason}") from None
     return client
+
+
+def _close(client) -> None:
+    """Let go of a cluster. What it says about a scheduler that is gone has been said in one line."""
+    log = logging.getLogger("distributed.client")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        client.close(timeout=_CONNECT)
+    finally:
+        log.setLevel(level)

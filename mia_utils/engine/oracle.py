@@ -41,8 +41,8 @@ class Oracle:
             If the store does not hold the model.
         """
         from ..training.device import resolve_device
-        from .train import load_model
         from ..training.loop import Loader, score
+        from .load import load_model
 
         device = resolve_device("auto")
         model = load_model(name, store)[0].to(device)

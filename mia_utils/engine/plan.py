@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..training.config import TrainConfig
 from ..errors import InputError
+from ..training.config import TrainConfig
 
 SHAPES = {
     "mnist": ((28, 28, 1), 10, 70_000),
@@ -80,8 +80,8 @@ def calibrate(
     up and scoring do not count.
     """
     from ..training.device import alone
-    from ..training.models import build, forward_flops
     from ..training.loop import fit
+    from ..training.models import build, forward_flops
 
     rng = np.random.default_rng(0)
     size = config.batch_size
@@ -231,7 +231,7 @@ def _pool_facts(arguments: argparse.Namespace) -> tuple[tuple[int, ...], int, in
 def _stored(arguments, config: TrainConfig, precision: str, device: str) -> int:
     """How many of the seed's target and shadow models the store has."""
     from ..data import load_dataset, quarter_masks
-    from .train import specifications
+    from .spec import specifications
     from .store import Store
 
     if arguments.seed is None:

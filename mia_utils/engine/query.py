@@ -8,9 +8,9 @@ from collections.abc import Callable
 import numpy as np
 
 from ..data import Pool
-from .train import load_model
 from ..errors import InputError
 from ..outputs import Outputs, check_stored
+from .load import load_model
 from .store import Store
 
 Transform = str | tuple | Callable[[np.ndarray], np.ndarray]
@@ -58,7 +58,7 @@ def query(
     """
     check_stored(outputs, pool, "query")
     change = _named(transform, pool, seed)
-    store = store if isinstance(store, Store) else Store(store)
+    store = Store.of(store)
     logits = np.empty_like(outputs.logits, subok=False)
     for row, name in zip(logits, outputs.names, strict=True):
         _ask(row, name, outputs, pool, change, store)

@@ -2,67 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import platform
-import sys
-from dataclasses import asdict, dataclass
-from functools import lru_cache
-from pathlib import Path
+from numbers import Integral
 
 import numpy as np
 
-from .backend import importable, resolve_backend, run_tasks
-from ..training.config import TrainConfig
-from ..data import Masks, Pool, open_pool
+from ..data import Masks, Pool
 from ..errors import InputError
-from ..files import whole_file, whole_folder
 from ..outputs import Outputs
-from .store import Store, digest
-
-_MAPPED_FROM = 512 * 2**20  # bytes of logits beyond which they stay on disk
-
-
-@dataclass(frozen=True)
-class ModelSpec:
-    """Everything that decides a trained model; `name` is its hash."""
-
-    fingerprint: str
-    members: bytes  # packed bits of bool (N,)
-    count: int
-    architecture: str
-    architecture_id: str
-    config: TrainConfig
-    seed: int
-    precision: str
-    device: str
-
-    @property
-    def name(self) -> str:
-        return digest(
-            {
-                "fingerprint": self.fingerprint,
-                "members": hashlib.sha256(self.members).hexdigest(),
-                "architecture": self.architecture_id,
-                "config": self.config.changed(),
-                "seed": self.seed,
-                "recipe": _recipe(self.config),
-                "precision": self.precision,
-                "device": self.device,
-            }
-        )
-
-    def mask(self) -> np.ndarray:
-        """bool (N,): the members."""
-        return np.unpackbits(np.frombuffer(self.members, np.uint8), count=self.count).astype(bool)
-
-
-def _recipe(config: TrainConfig) -> int:
-    if config.dp is not None:
-        from ..training.dp import RECIPE
-    else:
-        from ..training.loop import RECIPE
-    return RECIPE
+from ..training.config import TrainConfig
+from .backend import resolve_backend
+from .place import named_device, named_precision
+from .schedule import missing_models, train_models
+from .spec import specifications
+from .stacked import stacked_logits
+from .store import Store
 
 
 def train(
@@ -83,8 +37,10 @@ def train(
     """Train the models of `masks` that the store lacks and return what all of them answer.
 
     Each model is trained alone on one thread with generators of its own, so that its bits do not
-    depend on the number of processes or the order (fp32, one machine). A killed call resumes with
-    the models that are missing.
+    depend on the number of processes or threads or the order (fp32, one machine). A killed call
+    resumes with the models that are missing. A model whose stored logits are damaged is trained
+    anew, with a warning. A training that diverges does not stop the others, and is remembered: the
+    next call says so at once.
 
     Parameters
     ----------
@@ -96,8 +52,10 @@ def train(
     seed : int
         Every model's own seed is derived from it and from the model's mask.
     precision, device : "fp32", "bf16" or "auto"; "cpu", "cuda" or "auto"
+        Where the store has all models, "cuda" needs no GPU. "auto" is $MIA_DEVICE if that is set.
     store : path or Store, default $MIA_STORE or ~/.cache/mia/store
     jobs : int, default the number of free processors (1 on a GPU)
+        Models trained at a time. -1 is the default.
     backend : "loky" or "dask", default $MIA_BACKEND or "loky"
         Processes of this machine, or the workers of a cluster that see the same store and pools.
     scheduler : str, default $MIA_SCHEDULER
@@ -112,23 +70,19 @@ def train(
     ------
     InputError
         If masks and pool disagree, a model has no member, a setting is unknown, soft labels are
-        missing or of another shape, or the cluster cannot be reached.
+        missing or of another shape, models diverge, the store cannot be written, or the cluster
+        cannot be reached or is lost.
     """
-    from ..training.device import alone, resolve_device, resolve_precision
-    from ..training.models import build
+    from ..training.device import alone
     from ..training.loop import holdout
+    from ..training.models import build
 
-    members = np.asarray(masks.members)
-    if members.ndim != 2 or members.shape[1] != len(pool) or members.dtype != bool:
-        raise InputError(
-            f"masks are {members.dtype} {members.shape}; pool {pool.name!r} needs "
-            f"bool (models, {len(pool)})"
-        )
-    if not members.any(axis=1).all():
-        raise InputError(f"model {int(np.argmin(members.any(axis=1)))} of the masks has no member")
-    place = resolve_backend(backend, scheduler)
-    device = resolve_device(device)
-    precision = resolve_precision(precision, device)
+    seed = _seed(seed)
+    members, evaluated = _checked(masks, pool)
+    jobs = _jobs(jobs)
+    backend, scheduler = resolve_backend(backend, scheduler)
+    device = named_device(device)
+    precision = named_precision(precision, device)
     if config.augmentation != "none" and not pool.is_image:
         raise InputError(
             f"augmentation={config.augmentation!r} needs images; pool {pool.name!r} has feature "
@@ -141,7 +95,7 @@ def train(
 
             sizes = sorted(set(members.sum(axis=1).tolist()))
             check_private(architecture, pool, config, sizes, precision)
-    store = store if isinstance(store, Store) else Store(store)
+    store = Store.of(store)
     if config.soft_labels is not None:
         shape = store.soft_labels(config.soft_labels).shape
         if shape != (len(pool), len(pool.classes)):
@@ -152,15 +106,23 @@ def train(
     specs = specifications(
         pool, members, architecture, config, seed=seed, precision=precision, device=device
     )
-    missing = list({spec.name: spec for spec in specs if spec.name not in store}.values())
-    _train_missing(missing, pool, store, jobs, place, progress)
-    evaluated = np.array(masks.evaluated)
+    if missing := missing_models(specs, store):
+        train_models(
+            missing,
+            pool,
+            store,
+            jobs=jobs,
+            backend=backend,
+            scheduler=scheduler,
+            progress=progress,
+        )
+    evaluated = np.array(evaluated)
     if config.early_stopping:
         for row, spec in zip(evaluated, specs, strict=True):
             row &= ~holdout(spec.mask(), config, spec.seed)
     names = tuple(spec.name for spec in specs)
     return Outputs(
-        logits=_stacked(store, names),
+        logits=stacked_logits(store, names),
         labels=pool.labels,
         members=members,
         evaluated=evaluated,
@@ -169,197 +131,42 @@ def train(
     )
 
 
-def specifications(
-    pool: Pool,
-    members: np.ndarray,
-    architecture: str,
-    config: TrainConfig,
-    *,
-    seed: int,
-    precision: str,
-    device: str,
-) -> list[ModelSpec]:
-    """One for each row of `members`, bool (M, N); precision and device are resolved names."""
-    from ..training.models import architecture_id
+def _seed(seed) -> int:
+    if isinstance(seed, bool) or not isinstance(seed, Integral) or seed < 0:
+        raise InputError(f"seed={seed!r}; expected an integer >= 0")
+    return int(seed)
 
-    return [
-        ModelSpec(
-            fingerprint=pool.fingerprint,
-            members=np.packbits(row).tobytes(),
-            count=len(pool),
-            architecture=architecture,
-            architecture_id=architecture_id(architecture),
-            config=config,
-            seed=_own_seed(seed, row),
-            precision=precision,
-            device=device,
+
+def _jobs(jobs) -> int | None:
+    """None for the default."""
+    if jobs is None or (isinstance(jobs, Integral) and jobs == -1):
+        return None
+    if isinstance(jobs, bool) or not isinstance(jobs, Integral) or jobs < 1:
+        raise InputError(f"jobs={jobs!r}; expected an integer >= 1, or -1 for all processors")
+    return int(jobs)
+
+
+def _checked(masks: Masks, pool: Pool) -> tuple[np.ndarray, np.ndarray]:
+    """members and evaluated, bool (M, N) each."""
+    if not (isinstance(masks, tuple) and len(masks) == 2):
+        raise InputError(
+            f"masks are a {type(masks).__name__}; expected Masks(members, evaluated), as "
+            "balanced_masks makes them; of members alone: Masks(members, np.ones_like(members))"
         )
-        for row in members
-    ]
-
-
-def _own_seed(seed: int, members: np.ndarray) -> int:
-    """A model's seed: different for every mask, so that no two models share an initialisation."""
-    text = f"{seed} ".encode() + np.packbits(members).tobytes()
-    return int.from_bytes(hashlib.sha256(text).digest()[:4], "big")
-
-
-def _train_missing(missing, pool: Pool, store: Store, jobs, place, progress: bool) -> None:
-    from tqdm import tqdm
-
-    if not missing:
-        return
-    backend, scheduler = place
-    if jobs is None:
-        jobs = 1 if missing[0].device == "cuda" else len(os.sched_getaffinity(0))
-    jobs = min(jobs, len(missing))
-    bar = tqdm(total=len(missing), desc="training", unit="model", disable=not progress)
-    with bar:
-        if backend == "loky" and jobs == 1:
-            for spec in missing:
-                _fit_into_store(spec, pool, store.root)
-                bar.update()
-            return
-        path = str(Path(pool.path or _spill(pool, store)).resolve())
-        folders = [folder or os.getcwd() for folder in sys.path]
-        tasks = [(spec, path, store.root.resolve(), folders) for spec in missing]
-        for _ in run_tasks(_task, tasks, jobs=jobs, backend=backend, scheduler=scheduler):
-            bar.update()
-
-
-def _spill(pool: Pool, store: Store) -> str:
-    """Write a pool that lives in memory where workers can map it: `pools/FINGERPRINT/`."""
-    folder = store.root / "pools" / pool.fingerprint
-    if not folder.exists():
-        with whole_folder(folder) as partial:
-            np.save(partial / ("images.npy" if pool.is_image else "features.npy"), pool.records)
-            np.save(partial / "labels.npy", pool.labels)
-            np.save(partial / "train.npy", pool.train)
-            (partial / "classes.txt").write_text("\n".join(pool.classes) + "\n")
-    return str(folder)
-
-
-@lru_cache(maxsize=1)
-def _opened(path: str) -> Pool:
-    return open_pool(path)
-
-
-def _task(spec: ModelSpec, path: str, root: Path, folders: list[str]) -> None:
-    """What a worker is sent: a specification, and where the pool, the store and own code lie."""
-    from ..training.models import architecture_id
-
-    pool = _opened(path)
-    if pool.fingerprint != spec.fingerprint:
-        raise InputError(f"the pool at {path} has changed since this run began; start it again")
-    with importable(folders):
-        if architecture_id(spec.architecture) != spec.architecture_id:
+    members, evaluated = (np.asarray(part) for part in masks)
+    for name, part in (("members", members), ("evaluated", evaluated)):
+        if part.ndim != 2 or part.shape[1] != len(pool) or part.dtype != bool:
             raise InputError(
-                f"architecture {spec.architecture!r} has another source in a worker than where "
-                "the run began; give both the same files"
+                f"masks are {part.dtype} {part.shape} ({name}); pool {pool.name!r} needs "
+                f"bool (models, {len(pool)})"
             )
-        _fit_into_store(spec, pool, root)
-
-
-def _fit_into_store(spec: ModelSpec, pool: Pool, root: Path) -> None:
-    """Train one model unless somebody else has, and store it."""
-    import torch
-
-    from ..training.device import alone, describe
-    from ..training.loop import fit
-
-    store = Store(root)
-    with store.lease(spec.name) as ours:
-        if not ours:
-            return
-        soft = spec.config.soft_labels
-        with alone(spec.seed):
-            trained = fit(
-                pool.records,
-                pool.labels,
-                len(pool.classes),
-                spec.mask(),
-                spec.architecture,
-                spec.config,
-                seed=spec.seed,
-                precision=spec.precision,
-                device=spec.device,
-                checkpoint=store.checkpoint(spec.name),
-                soft_labels=soft and np.array(store.soft_labels(soft)),
-            )
-        if not np.isfinite(trained.logits).all():
-            raise InputError(
-                f"training of {spec.architecture!r} diverged (logits are not finite); lower lr={spec.config.lr}"
-            )
-        record = {
-            "pool": pool.name,
-            "fingerprint": spec.fingerprint,
-            "shape": list(pool.shape),
-            "classes": len(pool.classes),
-            "architecture": spec.architecture,
-            "architecture_id": spec.architecture_id,
-            "config": asdict(spec.config),
-            "members": int(spec.mask().sum()),
-            "seed": spec.seed,
-            "recipe": _recipe(spec.config),
-            "precision": spec.precision,
-            "device": spec.device,
-            "processor": describe(spec.device),
-            "versions": {
-                "python": platform.python_version(),
-                "torch": torch.__version__,
-                "numpy": np.__version__,
-            },
-            "losses": trained.losses,
-            "seconds": round(trained.seconds, 3),
-        }
-        if trained.privacy is not None:
-            record["privacy"] = trained.privacy
-        weights = {k: v.cpu().numpy() for k, v in trained.model.state_dict().items()}
-        store.put(spec.name, record, trained.logits, weights)
-
-
-def _stacked(store: Store, names: tuple[str, ...]) -> np.ndarray:
-    """float32 (M, N, C): in memory when small, else one memory-mapped file in the store."""
-    first = store.logits(names[0])
-    if first.nbytes * len(names) <= _MAPPED_FROM:
-        return np.stack([store.logits(name) for name in names])
-    path = store.root / "outputs" / f"{digest({'names': names})}.npy"
-    if not path.exists():
-        with whole_file(path) as partial:
-            stacked = np.lib.format.open_memmap(
-                partial, mode="w+", dtype=np.float32, shape=(len(names), *first.shape)
-            )
-            for row, name in zip(stacked, names, strict=True):
-                row[:] = store.logits(name)
-            stacked.flush()
-    return np.load(path, mmap_mode="r")
-
-
-def load_model(name: str, store: str | os.PathLike | Store | None = None):
-    """A stored model, `nn.Module` in evaluation mode, and its record.
-
-    Raises
-    ------
-    InputError
-        If the store does not hold it.
-    """
-    import torch
-
-    from ..training.models import build
-
-    store = store if isinstance(store, Store) else Store(store)
-    record = store.record(name)
-    model = build(
-        record["architecture"],
-        tuple(record["shape"]),
-        record["classes"],
-        dropout=record["config"]["dropout"],
-    )
-    if dp := record["config"].get("dp"):
-        from ..training.dp import private_layers
-
-        model = private_layers(model, dp.get("weight_standardisation", False))
-    model.load_state_dict(
-        {k: torch.from_numpy(np.array(v)) for k, v in store.weights(name).items()}
-    )
-    return model.eval(), record
+    if members.shape != evaluated.shape:
+        raise InputError(
+            f"masks have {len(members)} rows of members and {len(evaluated)} of evaluated; "
+            "expected one of each for every model"
+        )
+    if not len(members):
+        raise InputError("masks have no row; expected one for every model")
+    if not members.any(axis=1).all():
+        raise InputError(f"model {int(np.argmin(members.any(axis=1)))} of the masks has no member")
+    return members, evaluated

@@ -1,0 +1,140 @@
+"""Which models are trained where, and what is said of those that fail."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+
+from ..data import Pool
+from ..errors import DiskError, InputError
+from .backend import LostWorkers, Outcome, in_processes, in_turn, on_cluster
+from .place import has_cuda
+from .pools import pool_path
+from .spec import ModelSpec
+from .store import LOGITS, Store
+from .work import Diverged, circumstances, fit_into_store, open_and_fit
+
+_NAMED = 3
+"""Failures that a message tells."""
+
+
+def missing_models(specs: Sequence[ModelSpec], store: Store) -> list[ModelSpec]:
+    """Those that the store lacks, each once. Damaged ones are removed, with a warning."""
+    missing = {}
+    for spec in specs:
+        folder = store.folder(spec.name)
+        if folder.exists() and (reason := store.damage(spec.name, (LOGITS,))):
+            warnings.warn(f"{folder}: {reason}; the model is trained anew", stacklevel=3)
+            store.discard(spec.name)
+        if spec.name not in store:
+            missing[spec.name] = spec
+    return list(missing.values())
+
+
+def train_models(
+    specs: Sequence[ModelSpec],
+    pool: Pool,
+    store: Store,
+    *,
+    jobs: int | None,
+    backend: str,
+    scheduler: str | None,
+    progress: bool,
+) -> None:
+    """Train models into the store, in whatever order they finish.
+
+    A model that another process is training is left for last: by then it may be there. One that
+    fails does not stop the others.
+
+    Raises
+    ------
+    InputError
+        If models diverge, now or in an earlier call; if the store cannot be written; or if
+        what trains them is lost. Whatever had finished is kept.
+    """
+    from tqdm import tqdm
+
+    if backend == "loky" and specs[0].device == "cuda" and not has_cuda():
+        raise InputError(
+            f"device='cuda': {len(specs)} models are missing in {store.root} and torch sees no GPU "
+            "here; train them where there is one (`mia store export` and `import` move models), or "
+            "pass device='cpu'"
+        )
+    failed = {spec.name: error for spec in specs if (error := _known_failure(spec, store))}
+    left = [spec for spec in specs if spec.name not in failed]
+    jobs = min(jobs or _default_jobs(specs[0].device), max(1, len(left)))
+    with tqdm(total=len(left), desc="training", unit="model", disable=not progress) as bar:
+        for wait in (False, True):
+            try:
+                for index, error in _run(left, pool, store, jobs, backend, scheduler, wait):
+                    if isinstance(error, DiskError):
+                        raise error
+                    if error is not None:
+                        failed[left[index].name] = error
+                    bar.update(error is not None or left[index].name in store)
+            except LostWorkers as error:
+                there = sum(spec.name in store for spec in specs)
+                raise InputError(
+                    f"{error}; {there} of the {len(specs)} models are stored, "
+                    "the same call goes on with the rest"
+                ) from None
+            left = [s for s in left if s.name not in failed and s.name not in store]
+            if not left:
+                break
+    if failed:
+        raise _summary(list(failed.values()), len(specs))
+
+
+def _run(
+    specs: Sequence[ModelSpec],
+    pool: Pool,
+    store: Store,
+    jobs: int,
+    backend: str,
+    scheduler: str | None,
+    wait: bool,
+) -> Iterator[Outcome]:
+    if not specs:
+        return iter(())
+    if backend == "loky" and jobs == 1:
+        return in_turn(fit_into_store, [(spec, pool, store, wait) for spec in specs])
+    path = pool_path(pool, store)
+    folders = [os.path.abspath(folder) for folder in sys.path]
+    tasks = [(spec, path, store.root.absolute(), folders, wait) for spec in specs]
+    if backend == "dask":
+        return on_cluster(open_and_fit, tasks, scheduler)
+    return in_processes(open_and_fit, tasks, jobs)
+
+
+def _default_jobs(device: str) -> int:
+    import joblib
+
+    return 1 if device == "cuda" else joblib.cpu_count()
+
+
+def _known_failure(spec: ModelSpec, store: Store) -> InputError | None:
+    """What an earlier training with the same processor and versions ended with."""
+    known = store.failure(spec.name)
+    if known is None or (spec.device == "cuda" and not has_cuda()):
+        return None
+    if any(known.get(k) != v for k, v in circumstances(spec.device).items()):
+        return None
+    path = store.failure_path(spec.name)
+    return Diverged(f"{known['reason']} (in an earlier call; remove {path} to try again)")
+
+
+def _summary(errors: Sequence[BaseException], total: int) -> BaseException:
+    """One error for all: in one line if each of them is one."""
+    strange = [error for error in errors if not isinstance(error, InputError)]
+    others = f"{total - len(errors)} of {total} models are stored" if len(errors) < total else ""
+    if strange:
+        if others:
+            strange[0].add_note(others)
+        return strange[0]
+    lines = list(dict.fromkeys(map(str, errors)))
+    told = "; ".join(lines[:_NAMED])
+    more = f"; and {len(lines) - _NAMED} more" if len(lines) > _NAMED else ""
+    advice = "; lower lr" if any(isinstance(error, Diverged) for error in errors) else ""
+    return InputError(f"{told}{more}{advice}{'; ' if others else ''}{others}")

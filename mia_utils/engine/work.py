@@ -1,0 +1,132 @@
+"""What is done for one model: claim it, train it, store it."""
+
+from __future__ import annotations
+
+import math
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from ..data import Pool
+from ..errors import InputError
+from .backend import make_importable
+from .pools import find_pool
+from .spec import ModelSpec, recipe
+from .store import Store
+
+
+class Diverged(InputError):
+    """A training whose loss or logits are no longer finite."""
+
+
+def open_and_fit(
+    spec: ModelSpec, path: str, root: Path, folders: Sequence[str], wait: bool
+) -> None:
+    """What a worker is sent: a specification, and where the pool, the store and own code lie."""
+    from ..training.models import architecture_id
+
+    pool = find_pool(path, spec.fingerprint)
+    make_importable(folders)
+    if architecture_id(spec.architecture) != spec.architecture_id:
+        raise InputError(
+            f"architecture {spec.architecture!r} has another source in a worker than where "
+            "the run began; give both the same files"
+        )
+    fit_into_store(spec, pool, Store(root), wait)
+
+
+def fit_into_store(spec: ModelSpec, pool: Pool, store: Store, wait: bool) -> None:
+    """Train one model and store it, unless it is there, or (not waiting) another process is at it.
+
+    Raises
+    ------
+    Diverged
+        If its loss or its logits are not finite; the store remembers that.
+    DiskError
+        If the store cannot be written.
+    """
+    from ..training.device import alone
+    from ..training.loop import fit
+
+    with store.lease(spec.name, wait=wait) as ours:
+        if not ours:
+            return
+        store.clean(spec.name)
+        soft = spec.config.soft_labels
+        with alone(spec.seed):
+            trained = fit(
+                pool.records,
+                pool.labels,
+                len(pool.classes),
+                spec.mask(),
+                spec.architecture,
+                spec.config,
+                seed=spec.seed,
+                precision=spec.precision,
+                device=spec.device,
+                checkpoint=store.checkpoint(spec.name),
+                soft_labels=soft and np.array(store.soft_labels(soft)),
+            )
+        if reason := _divergence(trained):
+            reason = f"{reason} of {spec.title}"
+            store.put_failure(spec.name, {"reason": reason, **circumstances(spec.device)})
+            raise Diverged(reason)
+        weights = {k: _array(v) for k, v in trained.model.state_dict().items()}
+        store.put(spec.name, _record(spec, pool, trained), trained.logits, weights)
+
+
+def circumstances(device: str) -> dict:
+    """The processor and the versions that a training runs with."""
+    import torch
+
+    from ..training.device import describe
+
+    return {
+        "processor": describe(device),
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+        },
+    }
+
+
+def _divergence(trained) -> str | None:
+    for epoch, loss in enumerate(trained.losses, start=1):
+        if not math.isfinite(loss):
+            return f"loss {'NaN' if math.isnan(loss) else loss} from epoch {epoch}"
+    return None if np.isfinite(trained.logits).all() else "logits that are not finite"
+
+
+def _array(value) -> np.ndarray:
+    """A tensor for NumPy, which has no bfloat16: float32 holds its values exactly."""
+    value = value.cpu()
+    return (value.float() if str(value.dtype) == "torch.bfloat16" else value).numpy()
+
+
+def _record(spec: ModelSpec, pool: Pool, trained) -> dict:
+    record = {
+        "pool": spec.pool,
+        "fingerprint": spec.fingerprint,
+        "shape": list(pool.shape),
+        "classes": len(pool.classes),
+        "architecture": spec.architecture,
+        "architecture_id": spec.architecture_id,
+        "config": asdict(spec.config),
+        "members": int(spec.mask().sum()),
+        "seed": spec.seed,
+        "base_seed": spec.base_seed,
+        "recipe": recipe(spec.config),
+        "precision": spec.precision,
+        "device": spec.device,
+        "identity": spec.identity,
+        "losses": trained.losses,
+        "seconds": round(trained.seconds, 3),
+        **circumstances(spec.device),
+    }
+    if trained.privacy is not None:
+        record["privacy"] = trained.privacy
+    return record
