@@ -1,78 +1,20 @@
-"""`mia store list | verify | prune`: what the store holds, whether it is whole, and less of it."""
+"""`mia store list | verify | prune | export | import`: what the store holds, and moving it."""
 
 from __future__ import annotations
 
 import argparse
-import hashlib
-import shutil
+import math
 import time
-from dataclasses import dataclass
+from dataclasses import asdict
 from pathlib import Path
 
-from ..errors import InputError
 from ..engine.store import Store
+from ..engine.tidy import Stored, leftovers, remains, remove, stored_models, to_prune
+from ..errors import InputError
+from ..training.config import TrainConfig
 
 _UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0}
 _BYTES = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
-
-
-@dataclass(frozen=True)
-class Stored:
-    """One model on disk."""
-
-    name: str
-    record: dict
-    size: int  # bytes
-    written: float  # seconds since the epoch
-
-
-def stored(store: Store) -> list[Stored]:
-    """Every finished model, the oldest first."""
-    found = []
-    for name in store.names():
-        folder = store.folder(name)
-        size = sum(path.stat().st_size for path in folder.iterdir())
-        written = (folder / "record.json").stat().st_mtime
-        found.append(Stored(name, store.record(name), size, written))
-    return sorted(found, key=lambda model: (model.written, model.name))
-
-
-def damage(store: Store, name: str) -> str | None:
-    """What is wrong with a stored model in one line; None if its files match their checksums."""
-    try:
-        checksums = store.record(name)["checksums"]
-    except (ValueError, KeyError):
-        return "record.json cannot be read"
-    for file, expected in sorted(checksums.items()):
-        path = store.folder(name) / file
-        if not path.exists():
-            return f"{file} is missing"
-        with open(path, "rb") as handle:
-            if hashlib.file_digest(handle, "sha256").hexdigest() != expected:
-                return f"{file} has changed since it was written"
-    return None
-
-
-def to_prune(
-    models: list[Stored], *, older_than: float | None, keep_bytes: int | None, now: float
-) -> list[Stored]:
-    """Models past an age in seconds, and the oldest of the rest until no more than a size is left."""
-    gone = [m for m in models if older_than is not None and now - m.written > older_than]
-    rest = [m for m in models if m not in gone]
-    total = sum(m.size for m in rest)
-    while keep_bytes is not None and rest and total > keep_bytes:
-        oldest = rest.pop(0)
-        total -= oldest.size
-        gone.append(oldest)
-    return gone
-
-
-def remove(store: Store, name: str) -> None:
-    """Delete one model: first out of sight by a rename, then its files."""
-    folder = store.folder(name)
-    doomed = folder.with_name(f".{name}.removed")
-    folder.rename(doomed)
-    shutil.rmtree(doomed)
 
 
 def parse_age(text: str) -> float:
@@ -98,76 +40,147 @@ def _parse(text: str, units: dict[str, float], expected: str) -> float:
         value = float(text[:-1]) * units[text[-1]]
     except (ValueError, KeyError, IndexError):
         raise InputError(f"{text!r} was given; expected {expected}") from None
-    if value < 0:
-        raise InputError(f"{text!r} is negative; expected {expected}")
+    if not (math.isfinite(value) and value >= 0):
+        raise InputError(f"{text!r} was given; expected {expected}, finite and not negative")
     return value
 
 
-# ---- command -----------------------------------------------------------------------------------
-
-
 def add_store(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("action", choices=["list", "verify", "prune"])
-    parser.add_argument("--store", type=Path, metavar="DIR", help="else MIA_STORE")
-    parser.add_argument("--older-than", metavar="AGE", help="prune: models older than 30d, 12h ...")
-    parser.add_argument("--keep", metavar="SIZE", help="prune: the newest up to 500M, 20G ...")
-    parser.add_argument("--yes", action="store_true", help="prune: remove, not only show")
-    parser.set_defaults(call=_store)
+    actions = parser.add_subparsers(metavar="ACTION", required=True)
+
+    def action(name: str, summary: str, call) -> argparse.ArgumentParser:
+        command = actions.add_parser(name, help=summary, description=summary)
+        command.add_argument("--store", type=Path, metavar="DIR", help="else MIA_STORE")
+        command.set_defaults(call=call)
+        return command
+
+    action("list", "one line a model, and what there is besides", _list)
+    action("verify", "compare every file with its checksum", _verify)
+    prune = action("prune", "remove old models, leftovers, and what killed runs left", _prune)
+    prune.add_argument("--older-than", metavar="AGE", help="what is older than 30d, 12h ...")
+    prune.add_argument(
+        "--keep", metavar="SIZE", help="leave up to 500M, 20G ..., the newest models"
+    )
+    prune.add_argument("--damaged", action="store_true", help="models that verify finds damaged")
+    prune.add_argument("--yes", action="store_true", help="remove, not only show")
+    export = action("export", "models as one file, for another machine", _export)
+    export.add_argument("file", type=Path, metavar="FILE")
+    export.add_argument("names", nargs="*", metavar="NAME", help="models, or how names begin")
+    export.add_argument("--all", action="store_true", help="every model of the store")
+    importing = action("import", "put the models of such a file into the store", _import)
+    importing.add_argument("file", type=Path, metavar="FILE")
 
 
-def _store(arguments: argparse.Namespace) -> int:
+def _opened(arguments: argparse.Namespace) -> Store:
     store = Store(arguments.store)
     if not store.root.is_dir():
         raise InputError(f"no store at {store.root}; give --store DIR or set MIA_STORE")
-    limits = (arguments.older_than, arguments.keep)
-    if arguments.action != "prune" and (any(limits) or arguments.yes):
-        raise InputError("--older-than, --keep and --yes go with prune")
-    return {"list": _list, "verify": _verify, "prune": _prune}[arguments.action](store, arguments)
+    return store
 
 
-def _line(model: Stored) -> str:
-    record = model.record
-    changed = {k: v for k, v in record["config"].items() if k in ("epochs",)}
-    settings = " ".join(f"{k}={v}" for k, v in changed.items())
-    day = time.strftime("%Y-%m-%d %H:%M", time.localtime(model.written))
-    return (
-        f"{model.name}  {day}  {model.size / 2**20:8.1f} MB  {record['pool']}  "
-        f"{record['architecture']}  {record['precision']}  {settings}"
-    )
+def _line(item: Stored) -> str:
+    """One line that no two models share."""
+    day = time.strftime("%Y-%m-%d %H:%M", time.localtime(item.written))
+    start = f"{item.name}  {day}  {item.size / 2**20:8.1f} MB"
+    if item.kind != "model":
+        return f"{start}  {item.kind}"
+    record = item.record
+    if not record:
+        return f"{start}  record.json cannot be read"
+    seed = record.get("base_seed", record.get("seed"))
+    words = [
+        *(str(record.get(key, "?")) for key in ("pool", "architecture", "precision", "device")),
+        f"seed={seed}",
+        f"members={record.get('members', '?')}",
+        *_changed_settings(record.get("config") or {}),
+    ]
+    return f"{start}  {'  '.join(words)}"
 
 
-def _list(store: Store, arguments: argparse.Namespace) -> int:
-    models = stored(store)
+def _changed_settings(config: dict) -> list[str]:
+    """The settings that are not the defaults; the epochs always."""
+    plain = asdict(TrainConfig()) | {"epochs": None}
+    changed = {k: v for k, v in config.items() if k not in plain or v != plain[k]}
+    inner = changed.pop("dp", None) or {}
+    return [f"{k}={v}" for k, v in changed.items()] + [
+        f"dp.{k}={v}" for k, v in inner.items() if v is not None
+    ]
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    store = _opened(arguments)
+    models = stored_models(store)
     for model in models:
         print(_line(model))
     total = sum(model.size for model in models)
-    print(f"store: {len(models)} models, {total / 2**30:.2f} GB in {store.root}")
+    print(f"store: {len(models)} models, {_amount(total)} in {store.root}")
+    rest = leftovers(store) + remains(store, time.time())
+    if rest:
+        print(
+            f"store: {len(rest)} other things, {_amount(sum(item.size for item in rest))}, that "
+            "`mia store prune` can remove"
+        )
     return 0
 
 
-def _verify(store: Store, arguments: argparse.Namespace) -> int:
-    found = {name: damage(store, name) for name in store.names()}
-    damaged = {name: line for name, line in found.items() if line}
-    for name, line in damaged.items():
-        print(f"{name}: {line}; remove {store.folder(name)} and it is trained again")
-    print(f"store: {len(found) - len(damaged)} of {len(found)} models are whole")
+def _amount(size: int) -> str:
+    """Bytes in the unit that shows them."""
+    for unit, factor in (("GB", 2**30), ("MB", 2**20), ("KB", 2**10)):
+        if size >= factor:
+            return f"{size / factor:.2f} {unit}"
+    return f"{size} bytes"
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    store = _opened(arguments)
+    names = store.names()
+    damaged = {name: reason for name in names if (reason := store.damage(name))}
+    for name, reason in damaged.items():
+        print(f"{name}: {reason}; remove {store.folder(name)} and it is trained again")
+    print(f"store: {len(names) - len(damaged)} of {len(names)} models are whole")
     return 1 if damaged else 0
 
 
-def _prune(store: Store, arguments: argparse.Namespace) -> int:
-    if arguments.older_than is None and arguments.keep is None:
-        raise InputError("mia store prune needs --older-than AGE or --keep SIZE")
-    gone = to_prune(
-        stored(store),
-        older_than=arguments.older_than and parse_age(arguments.older_than),
-        keep_bytes=arguments.keep and parse_size(arguments.keep),
-        now=time.time(),
-    )
-    for model in gone:
-        print(_line(model))
+def _prune(arguments: argparse.Namespace) -> int:
+    store, now = _opened(arguments), time.time()
+    limits = {
+        "older_than": None if arguments.older_than is None else parse_age(arguments.older_than),
+        "keep_bytes": None if arguments.keep is None else parse_size(arguments.keep),
+    }
+    if all(limit is None for limit in limits.values()) and not arguments.damaged:
+        raise InputError("mia store prune needs --older-than AGE, --keep SIZE or --damaged")
+    models = stored_models(store)
+    damaged = [m for m in models if arguments.damaged and store.damage(m.name)]
+    rest = [*leftovers(store), *(model for model in models if model not in damaged)]
+    gone = [*remains(store, now), *damaged, *to_prune(rest, now=now, **limits)]
+    for item in gone:
+        print(_line(item))
         if arguments.yes:
-            remove(store, model.name)
-    total = sum(model.size for model in gone) / 2**30
+            remove(item)
+    count = sum(item.kind == "model" for item in gone)
+    besides = f" and {len(gone) - count} other things" if len(gone) > count else ""
     outcome = "removed" if arguments.yes else "would be removed; add --yes"
-    print(f"store: {len(gone)} models, {total:.2f} GB {outcome}")
+    print(f"store: {count} models{besides}, {_amount(sum(i.size for i in gone))} {outcome}")
+    return 0
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    from ..engine.transfer import export_models
+
+    store = _opened(arguments)
+    if arguments.all == bool(arguments.names):
+        raise InputError("mia store export FILE needs names of models, or --all")
+    names = store.names() if arguments.all else arguments.names
+    written = export_models(store, arguments.file, names)
+    size = _amount(arguments.file.stat().st_size)
+    print(f"store: {len(written)} models in {arguments.file} ({size})")
+    return 0
+
+
+def _import(arguments: argparse.Namespace) -> int:
+    from ..engine.transfer import import_models
+
+    store = Store(arguments.store)
+    new, known = import_models(store, arguments.file)
+    print(f"store: {len(new)} models imported into {store.root}, {len(known)} were there")
     return 0
