@@ -1,4 +1,4 @@
-"""The book: its table of contents, its pages, and the HTML built from committed and test copies."""
+"""The HTML built from committed and test copies, and pages that are programs."""
 
 import os
 import re
@@ -8,110 +8,14 @@ import sys
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-import nbformat
 import numpy as np
 import pytest
 from bs4 import BeautifulSoup
 from conftest import ROOT
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from mia_utils.book import contents, notebooks, publish, sphinx
+from mia_utils.book import notebooks, publish
 
-BANNER_TITLE = "This copy is older than its source"
 COMMITTED = publish.copies(ROOT)
-
-
-# ---- table of contents ----
-
-
-def test_the_table_of_contents_is_what_the_files_give():
-    assert (ROOT / "_toc.yml").read_text("utf-8") == contents.toc(ROOT), (
-        "run: python -m mia_utils.book.contents"
-    )
-
-
-def test_every_page_is_in_the_table_of_contents():
-    listed = set(re.findall(r"(?:file|root): (\S+)", contents.toc(ROOT)))
-    pages = {f"book/{path.stem}" for path in (ROOT / "book").glob("*.md")}
-    copies = {p.relative_to(ROOT).with_suffix("").as_posix() for p in COMMITTED}
-    assert pages | copies <= listed
-
-
-def test_toc_orders_parts_chapters_and_data_sets(tmp_path):
-    for name in ("01_a", "02_b", "08_c"):
-        touch(tmp_path / f"notebooks/{name}.ipynb")
-    for name in ("zebra/02_b", "cifar100/02_b", "mnist/02_b", "cifar10-mini/02_b"):
-        touch(tmp_path / f"book/runs/{name}.ipynb")
-    text = contents.toc(tmp_path)
-    runs = re.findall(r"file: book/runs/(\S+)", text)
-    assert runs == [
-        "cifar10-mini/01_a",
-        "cifar10-mini/02_b",
-        "mnist/02_b",
-        "cifar100/02_b",
-        "zebra/02_b",
-        "cifar10-mini/08_c",
-    ]
-    assert "title: on MNIST" in text and "title: on zebra" in text
-    assert re.findall(r"caption: (\w+)", text) == [
-        "Introduction",
-        "Attack",
-        "Defense",
-        "Experiments",
-        "Discussion",
-    ]
-    assert contents.write_toc(tmp_path) and not contents.write_toc(tmp_path)
-
-
-def touch(path: Path, code: str = "x = 1", **ran) -> None:
-    title = "# Title [next](02_b.md#why)\n\nProse."
-    cells = [new_markdown_cell(title), new_code_cell(code, **ran)]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    nbformat.write(new_notebook(cells=cells), path)
-
-
-# ---- what Sphinx is told ----
-
-
-def copy_of(root: Path, code: str) -> tuple[str, str]:
-    """A repository with chapter 01 (code `x = 1`) and a MNIST copy of it with some code."""
-    touch(root / "notebooks/01_a.ipynb")
-    touch(root / "run/01_a.ipynb", code, execution_count=1)
-    path, _ = publish.publish(root / "run/01_a.ipynb", root, where="mnist")
-    return "book/runs/mnist/01_a", path.read_text()
-
-
-def test_a_copy_older_than_its_source_gets_a_banner_below_its_title(tmp_path):
-    docname, text = copy_of(tmp_path, "x = 2")
-    first = nbformat.reads(sphinx.page_source(tmp_path, docname, text), 4).cells[0].source
-    assert first.startswith("# Title") and BANNER_TITLE in first.splitlines()[2]
-    assert first.endswith("\n\nProse.")
-
-
-def test_a_copy_of_the_present_code_gets_none(tmp_path):
-    docname, text = copy_of(tmp_path, "x = 1")
-    assert BANNER_TITLE not in sphinx.page_source(tmp_path, docname, text)
-
-
-def test_links_to_chapters_that_a_data_set_lacks_lead_to_the_default_set(tmp_path):
-    docname, text = copy_of(tmp_path, "x = 1")
-    assert "](../cifar10-mini/02_b.ipynb#why)" in sphinx.page_source(tmp_path, docname, text)
-    touch(tmp_path / "book/runs/mnist/02_b.ipynb")
-    assert "](02_b.ipynb#why)" in sphinx.page_source(tmp_path, docname, text)
-
-
-def test_the_reference_lists_every_public_module():
-    page = sphinx.page_source(ROOT, "book/api", (ROOT / "book/api.md").read_text())
-    listed = set(re.findall(r"automodule:: (\S+)", page))
-    package = ROOT / "mia_utils"
-    files = [p.relative_to(ROOT).with_suffix("") for p in package.rglob("*.py")]
-    names = {".".join(p.parts).removesuffix(".__init__") for p in files}
-    assert listed == {n for n in names if not n.endswith((".__main__", ".command"))}
-
-
-def test_other_pages_are_left_alone():
-    text = "# Title\n\nSome text, 50 % modules.\n"
-    assert sphinx.page_source(ROOT, "book/notation", text) == text
 
 
 # ---- pages that are programs ----
@@ -230,7 +134,7 @@ def test_nothing_is_loaded_from_outside(html):
     for path in (html / "_static").rglob("*.css"):
         text = path.read_text("utf-8")
         assert not re.search(r"(url\(|@import)\s*['\"]?(https?:)?//", text), path
-    assert (html / "_static/mathjax/output/chtml/fonts/woff-v2/MathJax_Main-Regular.woff").exists()
+    assert (html / "_static/katex/fonts/KaTeX_Main-Regular.woff2").exists()
 
 
 @pytest.mark.xdist_group("book")

@@ -1,6 +1,8 @@
 """The book's table of contents: which page of a chapter a reader meets, and in which order.
 
-`python -m mia_utils.book.contents` rewrites _toc.yml from the files at hand.
+A chapter is met at its copy on CIFAR-10 if there is one, else at the copy that `make book` executes
+on the embedded images. Its other copies are an appendix: linked from the chapter's head, and in no
+table of contents. `python -m mia_utils.book.contents` rewrites _toc.yml from the files at hand.
 """
 
 from __future__ import annotations
@@ -13,54 +15,92 @@ from . import notebooks, publish
 from ..data.catalog import TITLES, title
 
 RUNS = Path("book/runs")
+MET = "cifar10"
+"""The data set on which a reader meets a chapter."""
+APPENDIX = "book/copies"
+"""The page below which all other copies are, last in the book: "Next" never leads to them."""
+OWN = "your run"
+"""What the copy that `make book` executes is called beside the others."""
 
 PARTS = (
-    # (caption, pages before the chapters, last chapter's number, pages after them)
-    ("Introduction", ["book/ten_lines", "book/notation"], 1, []),
-    ("Attack", [], 7, []),
-    ("Defense", [], 9, []),
-    ("Experiments", [], 13, ["book/reproduce", "book/scaling", "book/performance"]),
-    ("Discussion", [], 99, ["book/api", "book/bibliography"]),
+    # (caption, the chapter that begins the part)
+    ("Introduction", "baselines"),
+    ("Attack", "shadow_training"),
+    ("Defense", "defenses"),
+    ("Experiments", "experiments"),
+    ("Discussion", "discussion"),
+)
+AFTER = (
+    # (caption, pages of prose), each made a page if its file is there
+    ("Use it", ["ten_lines", "own_model", "reproduce", "scaling", "performance", "law"]),
+    ("Look it up", ["glossary", "notation", "report", "api", "bibliography", "cite", "copies"]),
 )
 
 
-def _chapter(chapter: Path, found: dict[str, set[str]]) -> dict:
-    order = {name: place for place, name in enumerate(TITLES)}
-    others = sorted(found.get(chapter.name, ()), key=lambda name: (order.get(name, 99), name))
-    entry: dict = {"file": (RUNS / publish.DEFAULT_SET / chapter.stem).as_posix()}
-    if others:
-        entry["sections"] = [
-            {"file": (RUNS / name / chapter.stem).as_posix(), "title": f"on {title(name)}"}
-            for name in others
-        ]
-    return entry
+def name_of(chapter: str | os.PathLike) -> str:
+    """A chapter's name without its number: "likelihood" of notebooks/06_likelihood.ipynb."""
+    return Path(chapter).stem[3:]
+
+
+def met(root: str | os.PathLike, chapter: str | os.PathLike) -> str:
+    """The page at which a reader meets a chapter, as Sphinx names it (no ending)."""
+    stem = Path(chapter).stem
+    real = RUNS / MET / stem
+    there = Path(root, f"{real}.ipynb").exists()
+    return (real if there else RUNS / publish.DEFAULT_SET / stem).as_posix()
+
+
+def versions(root: str | os.PathLike, chapter: str | os.PathLike) -> dict[str, str]:
+    """{what a reader knows the data set by: page} of every copy of a chapter that is there.
+
+    The data sets of the book first, the reader's own run last.
+    """
+    stem = Path(chapter).stem
+    order = [MET, *(name for name in reversed(TITLES) if name != MET)]
+    found = {p.parent.name for p in Path(root, RUNS).glob(f"*/{stem}.ipynb")}
+    known = [name for name in order if name in found]
+    others = sorted(found - set(known) - {publish.DEFAULT_SET})
+    pages = {title(name): (RUNS / name / stem).as_posix() for name in (*known, *others)}
+    if publish.DEFAULT_SET in found:
+        pages[OWN] = (RUNS / publish.DEFAULT_SET / stem).as_posix()
+    return pages
+
+
+def appendix(root: str | os.PathLike) -> list[str]:
+    """The copies that are no page a reader meets, chapter by chapter."""
+    found = {path: versions(root, path) for path in notebooks.chapters(root)}
+    return [
+        page for path, pages in found.items() for page in pages.values() if page != met(root, path)
+    ]
 
 
 def toc(root: str | os.PathLike) -> str:
-    """The text of _toc.yml: chapters from notebooks/, and below each its copies on other data.
+    """The text of _toc.yml: chapters from notebooks/ in parts, and the pages of prose after them.
 
-    The default set's copies need not exist: `make book` makes them.
+    A chapter's page on the embedded images need not exist: `make book` makes it.
     """
     import yaml
 
-    found: dict[str, set[str]] = {}
-    for copy in publish.copies(root):
-        found.setdefault(copy.name, set()).add(copy.parent.name)
-    remaining = notebooks.chapters(root)
-    parts = []
-    for caption, before, last, after in PARTS:
-        mine = [path for path in remaining if int(path.name[:2]) <= last]
-        remaining = remaining[len(mine) :]
-        entries = [
-            *({"file": page} for page in before),
-            *(_chapter(path, found) for path in mine),
-            *({"file": page} for page in after),
-        ]
-        if entries:
-            parts.append({"caption": caption, "chapters": entries})
+    starts = {name: caption for caption, name in PARTS}
+    parts: list[dict] = []
+    for path in notebooks.chapters(root):
+        caption = starts.get(name_of(path))
+        if caption or not parts:
+            parts.append({"caption": caption or PARTS[0][0], "numbered": 1, "chapters": []})
+        parts[-1]["chapters"].append({"file": met(root, path)})
+    for caption, pages in AFTER:
+        there = [name for name in pages if Path(root, f"book/{name}.md").exists()]
+        if there:
+            files = [{"file": f"book/{name}", **_below(root, name)} for name in there]
+            parts.append({"caption": caption, "chapters": files})
     contents = {"format": "jb-book", "root": "book/index", "parts": parts}
     head = "# Written by `python -m mia_utils.book.contents` from the files at hand.\n"
     return head + yaml.safe_dump(contents, sort_keys=False, allow_unicode=True)
+
+
+def _below(root: str | os.PathLike, page: str) -> dict:
+    below = sorted(Path(root, "book", page).glob("*.md"))
+    return {"sections": [{"file": f"book/{page}/{path.stem}"} for path in below]} if below else {}
 
 
 def write_toc(root: str | os.PathLike) -> bool:

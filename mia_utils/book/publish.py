@@ -11,6 +11,7 @@ import argparse
 import os
 import re
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from nbformat import NotebookNode, from_dict
@@ -55,19 +56,24 @@ def labels(cells: list[NotebookNode]) -> set[str]:
 
 
 def suffix_labels(cells: list[NotebookNode], suffix: str) -> None:
-    """Append a suffix to all labels of a notebook and to its own references to them, in place.
+    """Append a suffix to all labels of a notebook, as `rename_labels` does."""
+    rename_labels(cells, lambda label: f"{label}{suffix}")
+
+
+def rename_labels(cells: list[NotebookNode], renamed: Callable[[str], str]) -> None:
+    """Rename all labels of a notebook and its own references to them, in place.
 
     References to labels of other pages stay as they are.
     """
     own = labels(cells)
 
     def rename(label: str) -> str:
-        return f"{label}{suffix}" if label in own else label
+        return renamed(label) if label in own else label
 
     def definition(match: re.Match) -> str:
         group = match.lastgroup
         start, end = (place - match.start() for place in match.span(group))
-        return match[0][:start] + match[group] + suffix + match[0][end:]
+        return match[0][:start] + renamed(match[group]) + match[0][end:]
 
     def role(match: re.Match) -> str:
         titled = re.fullmatch(r"(.*<)([^<>]+)(>)", match[2], re.DOTALL)
@@ -81,7 +87,7 @@ def suffix_labels(cells: list[NotebookNode], suffix: str) -> None:
             cell.source = LINK.sub(lambda m: m[1] + rename(m[2]) + m[3], text)
         else:
             for options in _figure_names(cell):
-                options["name"] += suffix
+                options["name"] = renamed(options["name"])
 
 
 # ---- outputs -----------------------------------------------------------------------------------

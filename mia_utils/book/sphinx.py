@@ -7,33 +7,42 @@ import pkgutil
 import re
 from pathlib import Path
 
-from . import publish
-from .contents import RUNS
+from . import contents, decorate, publish
 
 BANNER = """```{admonition} This copy is older than its source
 :class: warning
 The code of this chapter has changed since it was executed here. The text and the results below
 belong to the earlier code.
 ```"""
-MODULES = re.compile(r"^% modules: ([\w.]+)$", re.MULTILINE)
+MODULES = re.compile(r"^% (modules|files): ([\w.]+)$", re.MULTILINE)
+HIDDEN = re.compile(r"_|cli$")
+COPIES = re.compile(r"^% copies$", re.MULTILINE)
 TITLE = re.compile(r"^# .*$", re.MULTILINE)
-LINKED = re.compile(r"\]\(([0-9][0-9]_\w+)\.(?:md|ipynb)(#[\w-]+)?\)")
 
 
-def modules(package: str) -> list[str]:
-    """Names of a module and of all below it, without private ones and command-line ends."""
+def modules(package: str, *, deep: bool = True) -> list[str]:
+    """Names of a module and of those below it, without private ones and the command line.
+
+    `deep=False` leaves out packages below it, and all of theirs.
+    """
     from importlib import import_module
 
-    module = import_module(package)
-    below = pkgutil.iter_modules(getattr(module, "__path__", ()), f"{package}.")
-    hidden = ("_", "command")
-    names = (info.name for info in below if not info.name.split(".")[-1].startswith(hidden))
-    return [package, *(found for name in sorted(names) for found in modules(name))]
+    below = pkgutil.iter_modules(getattr(import_module(package), "__path__", ()), f"{package}.")
+    shown = (
+        info.name
+        for info in sorted(below, key=lambda info: info.name)
+        if not HIDDEN.match(info.name.split(".")[-1]) and (deep or not info.ispkg)
+    )
+    return [package, *(found for name in shown for found in modules(name))]
 
 
 def module_sections(match: re.Match) -> str:
-    """A `% modules: a.b` line of a page as one section for each module, by autodoc."""
-    return "\n\n".join(module_section(name) for name in modules(match[1]))
+    """A `% modules: a.b` line of a page as one section for each module, by autodoc.
+
+    `% files: a` leaves out the packages below a.
+    """
+    names = modules(match[2], deep=match[1] == "modules")
+    return "\n\n".join(module_section(name) for name in names)
 
 
 def module_section(name: str) -> str:
@@ -47,27 +56,33 @@ def module_section(name: str) -> str:
 def page_source(root: str | os.PathLike, docname: str, text: str) -> str:
     """What Sphinx shall read instead of a page's text.
 
-    A copy gets its banner, and links to chapters that its data set lacks lead to the default set.
+    An executed chapter gets what `decorate` adds, and a banner if it is older than its source.
     """
-    page = Path(root, f"{docname}.ipynb")
-    if page.parent.parent != Path(root) / RUNS:
-        return MODULES.sub(module_sections, text)
+    if not decorate.is_copy(docname):
+        text = MODULES.sub(module_sections, text)
+        text = COPIES.sub(lambda _: decorate.table_of_copies(root), text)
+        return decorate.linked_chapters(root, docname, text)
     import nbformat
 
+    page = Path(root, f"{docname}.ipynb")
     notebook = nbformat.reads(text, as_version=4)
     if publish.is_old(notebook, publish.source_of(root, page)):
         first = notebook.cells[0]
         first.source = TITLE.sub(lambda title: f"{title[0]}\n\n{BANNER}\n", first.source, count=1)
-
-    def link(match: re.Match) -> str:
-        here = page.with_name(f"{match[1]}.ipynb").exists()
-        folder = "" if here else f"../{publish.DEFAULT_SET}/"
-        return f"]({folder}{match[1]}.ipynb{match[2] or ''})"
-
-    for cell in notebook.cells:
-        if cell.cell_type == "markdown":
-            cell.source = LINKED.sub(link, cell.source)
+    decorate.decorate(root, docname, notebook)
     return nbformat.writes(notebook)
+
+
+def _add_copies(app, config) -> None:
+    """The copies on other data, below their page: _toc.yml does not list them."""
+    from sphinx_external_toc.api import Document, FileItem, TocTree
+
+    pages = contents.appendix(app.srcdir)
+    site = config.external_site_map
+    if pages and contents.APPENDIX in site:
+        site[contents.APPENDIX].subtrees.append(TocTree([FileItem(page) for page in pages]))
+        for page in pages:
+            site[page] = Document(page)
 
 
 def setup(app) -> dict:
@@ -83,6 +98,7 @@ def setup(app) -> dict:
             s for s in scripts if "thebe" not in f"{s}{getattr(s, 'attributes', '')}".lower()
         ]
 
+    app.connect("config-inited", _add_copies, priority=950)  # after sphinx_external_toc
     app.connect("source-read", source_read)
     app.connect("html-page-context", without_thebe)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,165 @@
+"""Which page of a chapter a reader meets, in which order, and how its copies are told apart."""
+
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+from conftest import ROOT
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from mia_utils.book import contents, decorate, publish, sphinx
+from mia_utils.errors import InputError
+
+BANNER_TITLE = "This copy is older than its source"
+PROSE = "# Title\n\n(why)=\n## Why\n\nSee {ref}`why`, [next](02_b.md#why) and {ref}`elsewhere`."
+
+
+def touch(path: Path, code: str = "x = 1", prose: str = PROSE, **ran) -> None:
+    cells = [new_markdown_cell(prose), new_code_cell(code, **ran)]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(new_notebook(cells=cells), path)
+
+
+def repository(root: Path, *copies: str) -> Path:
+    """Chapters 01_baselines to 03_defenses, executed as copies (FOLDER/NN_name) of them."""
+    for name in ("01_baselines", "02_b", "03_defenses"):
+        touch(root / f"notebooks/{name}.ipynb")
+    for copy in copies:
+        folder, name = copy.split("/")
+        touch(root / f"run/{name}.ipynb", execution_count=1)
+        publish.publish(root / f"run/{name}.ipynb", root, where=folder)
+    return root
+
+
+def read(root: Path, docname: str) -> nbformat.NotebookNode:
+    text = (root / f"{docname}.ipynb").read_text()
+    return nbformat.reads(sphinx.page_source(root, docname, text), 4)
+
+
+# ---- table of contents ----
+
+
+def test_the_table_of_contents_is_what_the_files_give():
+    assert (ROOT / "_toc.yml").read_text("utf-8") == contents.toc(ROOT), (
+        "run: python -m mia_utils.book.contents"
+    )
+
+
+def test_every_page_of_prose_is_in_the_table_of_contents():
+    listed = set(re.findall(r"(?:file|root): (\S+)", contents.toc(ROOT)))
+    pages = {p.relative_to(ROOT).with_suffix("").as_posix() for p in (ROOT / "book").rglob("*.md")}
+    assert pages <= listed
+
+
+def test_a_chapter_is_met_on_cifar10_else_on_the_embedded_images(tmp_path):
+    root = repository(tmp_path, "mnist/01_baselines", "cifar10/01_baselines", "mnist/02_b")
+    text = contents.toc(root)
+    assert re.findall(r"file: book/runs/(\S+)", text) == [
+        "cifar10/01_baselines",
+        "cifar10-mini/02_b",
+        "cifar10-mini/03_defenses",
+    ]
+    assert re.findall(r"caption: (\w+)", text) == ["Introduction", "Defense"]
+    assert text.count("numbered: 1") == 2
+    assert contents.write_toc(root) and not contents.write_toc(root)
+
+
+def test_copies_are_listed_known_data_first_and_the_readers_own_run_last(tmp_path):
+    names = ("cifar10-mini", "zebra", "mnist", "cifar10", "cifar100")
+    root = repository(tmp_path, *(f"{name}/01_baselines" for name in names))
+    found = contents.versions(root, "01_baselines")
+    assert list(found) == ["CIFAR-10", "CIFAR-100", "MNIST", "zebra", "your run"]
+    met = "book/runs/cifar10/01_baselines"
+    assert contents.met(root, "01_baselines") == met == found["CIFAR-10"]
+    assert contents.appendix(root) == [page for page in found.values() if page != met]
+
+
+# ---- what Sphinx reads ----
+
+
+def test_copies_carry_their_data_in_the_title_and_link_their_siblings(tmp_path):
+    root = repository(tmp_path, "mnist/01_baselines", "cifar10/01_baselines")
+    met = read(root, "book/runs/cifar10/01_baselines").cells[0].source
+    other = read(root, "book/runs/mnist/01_baselines").cells[0].source
+    assert met.startswith("# Title\n") and other.startswith("# 1. Title (MNIST)\n")
+    assert "- **CIFAR-10**" in met and "- [MNIST](../mnist/01_baselines.ipynb)" in met
+    assert "- **MNIST**" in other and "- [CIFAR-10](../cifar10/01_baselines.ipynb)" in other
+
+
+def test_a_chapter_with_one_copy_has_no_switch(tmp_path):
+    root = repository(tmp_path, "cifar10-mini/02_b")
+    assert "data-switch" not in read(root, "book/runs/cifar10-mini/02_b").cells[0].source
+
+
+def test_labels_are_the_authors_where_a_reader_meets_them_and_unique_elsewhere(tmp_path):
+    root = repository(
+        tmp_path, *(f"{n}/01_baselines" for n in ("mnist", "cifar10-mini", "cifar10"))
+    )
+    sources = [
+        read(root, page).cells[0].source
+        for page in contents.versions(root, "01_baselines").values()
+    ]
+    for ending, source in zip(("", "-mnist", "-cifar10-mini"), sources, strict=True):
+        assert f"(why{ending})=" in source and f"{{ref}}`why{ending}`" in source
+        assert "{ref}`elsewhere`" in source
+
+
+def test_links_lead_to_the_same_data_where_it_is_there_else_to_the_page_one_meets(tmp_path):
+    root = repository(tmp_path, "mnist/01_baselines", "cifar10/01_baselines", "cifar10/02_b")
+    page = "book/runs/mnist/01_baselines"
+    assert "](../cifar10/02_b.ipynb#why)" in read(root, page).cells[0].source
+    assert "](02_b.ipynb#why)" in read(root, "book/runs/cifar10/01_baselines").cells[0].source
+    repository(root, "mnist/02_b")
+    assert "](02_b.ipynb#why)" in read(root, page).cells[0].source
+
+
+def test_prose_names_chapters_without_their_number(tmp_path):
+    root = repository(tmp_path, "cifar10/01_baselines")
+    text = "[one](chapter:baselines#why)\n\n:link: chapter:defenses\n"
+    assert sphinx.page_source(root, "book/index", text) == (
+        "[one](runs/cifar10/01_baselines.ipynb#why)\n\n:link: runs/cifar10-mini/03_defenses\n"
+    )
+    with pytest.raises(InputError, match="'nothing'; a page may name baselines, b, defenses"):
+        sphinx.page_source(root, "book/index", "[x](chapter:nothing)")
+
+
+def test_the_page_of_copies_lists_every_chapter_with_its_pages(tmp_path):
+    root = repository(tmp_path, "cifar10/01_baselines", "mnist/01_baselines")
+    page = sphinx.page_source(root, "book/copies", "% copies\n")
+    assert (
+        "| [](runs/cifar10/01_baselines.ipynb) | [CIFAR-10](runs/cifar10/01_baselines.ipynb) · "
+        "[MNIST](runs/mnist/01_baselines.ipynb) |"
+    ) in page
+
+
+def test_a_copy_older_than_its_source_gets_a_banner_below_its_title(tmp_path):
+    root = repository(tmp_path, "mnist/01_baselines")
+    page = "book/runs/mnist/01_baselines"
+    assert BANNER_TITLE not in read(root, page).cells[0].source
+    touch(root / "notebooks/01_baselines.ipynb", "x = 2")
+    first = read(root, page).cells[0].source
+    assert first.startswith("# 1. Title (MNIST)\n") and BANNER_TITLE in first
+
+
+def test_the_reference_lists_every_public_module():
+    page = "".join(
+        sphinx.page_source(ROOT, "book/api", path.read_text())
+        for path in [ROOT / "book/api.md", *(ROOT / "book/api").glob("*.md")]
+    )
+    listed = re.findall(r"automodule:: (\S+)", page)
+    package = ROOT / "mia_utils"
+    files = [p.relative_to(ROOT).with_suffix("") for p in package.rglob("*.py")]
+    names = {".".join(p.parts).removesuffix(".__init__") for p in files}
+    public = {n for n in names if not n.endswith(".__main__") and not n.startswith("mia_utils.cli")}
+    assert len(listed) == len(set(listed)) and set(listed) == public
+
+
+def test_other_pages_are_left_alone():
+    text = "# Title\n\nSome text, 50 % modules.\n"
+    assert sphinx.page_source(ROOT, "book/notation", text) == text
+
+
+def test_a_page_outside_the_runs_is_no_copy():
+    assert decorate.is_copy("book/runs/mnist/01_baselines")
+    assert not decorate.is_copy("book/notation") and not decorate.is_copy("book/runs/x")
