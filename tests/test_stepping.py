@@ -7,8 +7,11 @@ from torch.nn import functional
 
 from mia_utils import TrainConfig, load_dataset
 from mia_utils.training.models import build
-from mia_utils.training.graphs import EagerStep, GraphStep, graphable, refill, set_rate
-from mia_utils.training.loop import fit, make_optimizer
+from mia_utils.training.graphs import EagerStep, GraphStep, refill, set_rate
+from mia_utils.training import worker as worker_module
+from mia_utils.training.loop import fit
+from mia_utils.training.regularizer import regularizers
+from mia_utils.training.worker import Worker, make_optimizer
 
 X = torch.randn(100, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 Y = torch.arange(100) % 4
@@ -107,9 +110,17 @@ def test_the_rate_changes_in_place_when_it_is_a_tensor():
         assert float(after) == 0.5 and (after is before) == graphed
 
 
-def test_what_is_decided_by_the_processor_is_not_recorded():
-    assert graphable(TrainConfig(augmentation="crop_flip", label_smoothing=0.1, dropout=0.5))
-    assert not graphable(TrainConfig(mixup=1.0))
+@pytest.mark.parametrize(
+    "changes, recordable",
+    [
+        ({"augmentation": "crop_flip", "label_smoothing": 0.1, "early_stopping": 3}, True),
+        ({"augmentation": "randaugment"}, False),
+        ({"mixup": 1.0}, False),
+        ({"relax_loss": 0.5}, False),
+    ],
+)
+def test_what_is_decided_by_the_processor_is_not_recorded(changes, recordable):
+    assert all(c.recordable for c in regularizers(TrainConfig(**changes))) == recordable
 
 
 @pytest.mark.gpu
@@ -117,24 +128,20 @@ def test_what_is_decided_by_the_processor_is_not_recorded():
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("changes", [{}, {"augmentation": "crop_flip"}, {"lr_drop": 3}])
 def test_on_a_gpu_graphs_learn_as_eager_steps_do(monkeypatch, precision, changes):
-    from mia_utils.training import loop as training
-
     pool = load_dataset("cifar10-mini")
     members = np.arange(len(pool)) % 2 == 0
 
     def fitted():
-        config = TrainConfig(epochs=8, **changes)
+        config, worker = TrainConfig(epochs=8, **changes), Worker("cuda")
         return [
             fit(pool.records, pool.labels, 10, members, "cnn", config, seed=seed,
-                precision=precision, device="cuda")
+                precision=precision, device="cuda", worker=worker)
             for seed in (0, 1)
         ]  # fmt: skip
 
     graphed = fitted()
-    assert graphed[0].model is not graphed[1].model
     assert not np.array_equal(graphed[0].logits, graphed[1].logits)
-    training._reusable.clear()
-    monkeypatch.setattr(training, "graphable", lambda config: False)
+    monkeypatch.setattr(worker_module, "GraphStep", lambda o, loss, record: EagerStep(o, loss))
     for a, b in zip(graphed, fitted(), strict=True):
         assert a.losses[-1] < a.losses[0]
         np.testing.assert_allclose(a.losses, b.losses, rtol=0.15)

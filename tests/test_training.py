@@ -23,11 +23,14 @@ from mia_utils import (
     load_model,
     train,
 )
-from mia_utils.training import device
 from mia_utils.data import Masks
-from mia_utils.training.models import architecture_id, build
-from mia_utils.training.augment import crop_flip, mixup
+from mia_utils.training import device
+from mia_utils.training.augment import crop_flip
+from mia_utils.training.checkpoint import load_checkpoint
+from mia_utils.training.generators import Generators
 from mia_utils.training.loop import Loader, fit
+from mia_utils.training.mixup import Mixup, mixup
+from mia_utils.training.models import architecture_id, build
 
 FAST = TrainConfig(epochs=2, batch_size=16)
 
@@ -166,14 +169,13 @@ def test_numbers_too_small_to_matter_count_as_zero_and_change_no_bit(
     assert (flushes, keeps) == (True, False)
 
     def denormal(path):
-        states = torch.load(path, weights_only=True)["optimizer"]["state"].values()
+        states = load_checkpoint(path, "cpu")["optimizer"]["state"].values()
         moments = torch.cat([state["exp_avg"].abs().flatten() for state in states])
         return int(((moments > 0) & (moments < torch.finfo(torch.float32).tiny)).sum())
 
     assert denormal(tmp_path / "exact") > 0 == denormal(tmp_path / "ours")
     assert np.array_equal(ours.logits, exact.logits)
-    weights = exact.model.state_dict()
-    assert all(torch.equal(value, weights[key]) for key, value in ours.model.state_dict().items())
+    assert all(torch.equal(value, exact.weights[key]) for key, value in ours.weights.items())
 
 
 def test_everything_that_decides_a_model_is_in_its_name(pool, masks, tmp_path):
@@ -220,7 +222,7 @@ def test_a_checkpoint_goes_on_with_the_same_bits(pool, masks, tmp_path, monkeypa
     import mia_utils.training.loop as training
 
     saves = []
-    original = training._save
+    original = training.save_checkpoint
 
     def dies_after_the_second(*arguments):
         original(*arguments)
@@ -228,11 +230,11 @@ def test_a_checkpoint_goes_on_with_the_same_bits(pool, masks, tmp_path, monkeypa
         if len(saves) == 2:
             raise Killed
 
-    monkeypatch.setattr(training, "_save", dies_after_the_second)
+    monkeypatch.setattr(training, "save_checkpoint", dies_after_the_second)
     options = {"seed": 3, "checkpoint": path, "checkpoint_every": 0.0}
     with pytest.raises(Killed):
         fit(pool.records, pool.labels, 4, masks.members[0], "cnn", config, **options)
-    monkeypatch.setattr(training, "_save", original)
+    monkeypatch.setattr(training, "save_checkpoint", original)
     resumed = fit(pool.records, pool.labels, 4, masks.members[0], "cnn", config, **options)
     np.testing.assert_array_equal(whole.logits, resumed.logits)
     assert whole.losses == resumed.losses
@@ -246,16 +248,28 @@ def test_early_stopping_holds_a_tenth_out(pool, masks, tmp_path):
     assert not (held & ~masks.members).any()
 
 
-def test_mixup_with_lambda_one_is_plain():
+def drawn(seed: int) -> Generators:
+    generator = torch.Generator().manual_seed(seed)
+    return Generators(generator, generator)
+
+
+def test_mixup_blends_records_and_their_losses_with_the_same_weights():
     x, y = torch.rand(6, 3, 4, 4), torch.arange(6)
-    mixed, _, weight = mixup(x, y, 0.0)
-    assert weight == 1.0 and torch.equal(mixed, x)
+    mixed, partner, weight = mixup(x, y, 0.3, drawn(0))
+    assert sorted(partner.tolist()) == list(range(6)) and 0 < weight < 1 and weight != 0.5
+    torch.testing.assert_close(mixed, weight * x + (1 - weight) * x[partner])
+    change = Mixup(TrainConfig(mixup=0.3))
+    seen, target = change.batch(x, y, drawn(0))
+    assert torch.equal(seen, mixed)
+    logits = torch.randn(6, 6)
+    blended = change.loss(torch.nn.functional.cross_entropy)(logits, target)
+    label = torch.eye(6)[y] * weight + torch.eye(6)[partner] * (1 - weight)
+    torch.testing.assert_close(blended, torch.nn.functional.cross_entropy(logits, label))
 
 
 def test_crop_flip_moves_pixels_and_keeps_shape():
-    torch.manual_seed(0)
     x = torch.rand(8, 3, 8, 8)
-    out = crop_flip(x)
+    out = crop_flip(x, torch.Generator().manual_seed(0))
     assert out.shape == x.shape and not torch.equal(out, x)
     still = [torch.equal(a, b) or torch.equal(a, b.flip(-1)) for a, b in zip(out, x, strict=True)]
     assert not all(still)

@@ -10,7 +10,7 @@ import numpy as np
 from ..data import Masks, Pool
 from ..errors import InputError
 from ..outputs import Outputs
-from ..training.config import TrainConfig
+from ..training.config import TrainConfig, as_seed
 from .backend import resolve_backend
 from .place import named_device, named_precision
 from .schedule import missing_models, train_models
@@ -73,11 +73,11 @@ def train(
         missing or of another shape, models diverge, the store cannot be written, or the cluster
         cannot be reached or is lost.
     """
-    from ..training.device import alone
-    from ..training.loop import holdout
-    from ..training.models import build
+    from ..training.device import one_thread
+    from ..training.loop import holdout, last_batches
+    from ..training.models import check_model
 
-    seed = _seed(seed)
+    seed = as_seed(seed)
     members, evaluated = _checked(masks, pool)
     jobs = _jobs(jobs)
     backend, scheduler = resolve_backend(backend, scheduler)
@@ -88,8 +88,14 @@ def train(
             f"augmentation={config.augmentation!r} needs images; pool {pool.name!r} has feature "
             f"rows of shape {pool.shape}"
         )
-    with alone(0):  # a size or name that cannot work fails here, before any work
-        build(architecture, pool.shape, len(pool.classes), dropout=config.dropout)
+    with one_thread():  # a size or name that cannot work fails here, before any work
+        check_model(
+            architecture,
+            pool.shape,
+            len(pool.classes),
+            dropout=config.dropout,
+            batches=last_batches(members, config),
+        )
         if config.dp is not None:
             from ..training.dp import check_private
 
@@ -129,12 +135,6 @@ def train(
         fingerprint=pool.fingerprint,
         names=names,
     )
-
-
-def _seed(seed) -> int:
-    if isinstance(seed, bool) or not isinstance(seed, Integral) or seed < 0:
-        raise InputError(f"seed={seed!r}; expected an integer >= 0")
-    return int(seed)
 
 
 def _jobs(jobs) -> int | None:

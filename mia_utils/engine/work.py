@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import platform
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -48,33 +47,34 @@ def fit_into_store(spec: ModelSpec, pool: Pool, store: Store, wait: bool) -> Non
     DiskError
         If the store cannot be written.
     """
-    from ..training.device import alone
-    from ..training.loop import fit
+    from ..training import loop
+    from ..training.device import one_thread
 
     with store.lease(spec.name, wait=wait) as ours:
         if not ours:
             return
         store.clean(spec.name)
         soft = spec.config.soft_labels
-        with alone(spec.seed):
-            trained = fit(
-                pool.records,
-                pool.labels,
-                len(pool.classes),
-                spec.mask(),
-                spec.architecture,
-                spec.config,
-                seed=spec.seed,
-                precision=spec.precision,
-                device=spec.device,
-                checkpoint=store.checkpoint(spec.name),
-                soft_labels=soft and np.array(store.soft_labels(soft)),
-            )
-        if reason := _divergence(trained):
-            reason = f"{reason} of {spec.title}"
+        try:
+            with one_thread():
+                trained = loop.fit(
+                    pool.records,
+                    pool.labels,
+                    len(pool.classes),
+                    spec.mask(),
+                    spec.architecture,
+                    spec.config,
+                    seed=spec.seed,
+                    precision=spec.precision,
+                    device=spec.device,
+                    checkpoint=store.checkpoint(spec.name),
+                    soft_labels=soft and np.array(store.soft_labels(soft)),
+                )
+        except loop.Diverged as error:
+            reason = f"{error} of {spec.title}"
             store.put_failure(spec.name, {"reason": reason, **circumstances(spec.device)})
-            raise Diverged(reason)
-        weights = {k: _array(v) for k, v in trained.model.state_dict().items()}
+            raise Diverged(reason) from None
+        weights = {name: _array(value) for name, value in trained.weights.items()}
         store.put(spec.name, _record(spec, pool, trained), trained.logits, weights)
 
 
@@ -94,16 +94,8 @@ def circumstances(device: str) -> dict:
     }
 
 
-def _divergence(trained) -> str | None:
-    for epoch, loss in enumerate(trained.losses, start=1):
-        if not math.isfinite(loss):
-            return f"loss {'NaN' if math.isnan(loss) else loss} from epoch {epoch}"
-    return None if np.isfinite(trained.logits).all() else "logits that are not finite"
-
-
 def _array(value) -> np.ndarray:
     """A tensor for NumPy, which has no bfloat16: float32 holds its values exactly."""
-    value = value.cpu()
     return (value.float() if str(value.dtype) == "torch.bfloat16" else value).numpy()
 
 

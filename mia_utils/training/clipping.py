@@ -14,6 +14,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from .generators import Dropout
+
 Gradients = dict[str, torch.Tensor]
 
 
@@ -83,6 +85,7 @@ _PLAIN = (
     nn.Flatten,
     nn.ReLU,
     nn.Dropout,
+    Dropout,
     nn.MaxPool2d,
     nn.AvgPool2d,
     nn.AdaptiveAvgPool2d,

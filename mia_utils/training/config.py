@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import math
+import re
+from collections.abc import Callable
 from dataclasses import dataclass, fields
+
+import numpy as np
 
 from ..errors import InputError
 
@@ -14,6 +19,70 @@ ACCOUNTANTS = ("prv", "rdp")
 def _check(condition: bool, name: str, value, expected: str) -> None:
     if not condition:
         raise InputError(f"{name}={value!r}; expected {expected}")
+
+
+def as_number(name: str, value, expected: str) -> float:
+    """A finite number as a Python float, whatever kind of number it came as.
+
+    Raises
+    ------
+    InputError
+        If it is no number, or not finite.
+
+    >>> as_number("lr", 1, "a positive number")
+    1.0
+    """
+    if isinstance(value, str):
+        raise InputError(f"{name}={value!r}; expected {expected}{_unquoted(value)}")
+    if isinstance(value, (bool, np.bool_)):
+        raise InputError(f"{name}={value!r}; expected {expected}")
+    try:
+        number = float(value)
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        raise InputError(f"{name}={value!r}; expected {expected}") from None
+    _check(math.isfinite(number), name, value, expected)
+    return number
+
+
+def _unquoted(text: str) -> str:
+    """How to write a number that arrived as a text."""
+    if found := re.fullmatch(r"\s*([-+]?\d+)(\.\d*)?[eE]([-+]?)(\d+)\s*", text):
+        whole, part, sign, power = found.groups()
+        return f" (YAML needs {whole}{part or '.0'}e{sign or '+'}{power})"
+    try:
+        float(text)
+    except ValueError:
+        return ""
+    return f" (a number, not a text: {text.strip()} without quotes)"
+
+
+def as_integer(name: str, value, expected: str) -> int:
+    """A whole number as a Python int: 5.0 is 5.
+
+    Raises
+    ------
+    InputError
+        If it is no whole number.
+    """
+    number = as_number(name, value, expected)
+    _check(number == int(number), name, value, expected)
+    return int(value)
+
+
+def as_seed(seed) -> int:
+    """A seed as a Python int.
+
+    Raises
+    ------
+    InputError
+        If it is no integer of at least 0.
+
+    >>> as_seed(np.int64(3))
+    3
+    """
+    seed = as_integer("seed", seed, "an integer >= 0")
+    _check(seed >= 0, "seed", seed, "an integer >= 0")
+    return seed
 
 
 @dataclass(frozen=True)
@@ -73,6 +142,26 @@ class DPConfig:
         _check(int(copies) == copies >= 1, "multiplicity", copies, "an integer >= 1")
 
 
+_Rule = tuple[Callable[[str, object, str], float], Callable[[float], bool], str]
+_NUMBERS: dict[str, _Rule] = {
+    "epochs": (as_integer, lambda v: v >= 1, "an integer >= 1"),
+    "batch_size": (as_integer, lambda v: v >= 1, "an integer >= 1"),
+    "lr": (as_number, lambda v: v > 0, "a positive number"),
+    "lr_drop": (as_integer, lambda v: v >= 1, "an epoch >= 1 or None"),
+    "weight_decay": (as_number, lambda v: v >= 0, "a number >= 0"),
+    "dropout": (as_number, lambda v: 0 <= v < 1, "a number in [0, 1) or None"),
+    "mixup": (as_number, lambda v: v >= 0, "alpha > 0, or 0 for none"),
+    "label_smoothing": (as_number, lambda v: 0 <= v < 1, "a number in [0, 1)"),
+    "relax_loss": (as_number, lambda v: v >= 0, "a loss > 0, or 0 for none"),
+    "early_stopping": (as_integer, lambda v: v >= 0, "a patience in epochs, or 0 for none"),
+}
+_OPTIONAL = ("lr_drop", "dropout")
+_CHOICES = {"optimizer": OPTIMIZERS, "augmentation": AUGMENTATIONS}
+_REGULARIZERS = (
+    "augmentation", "mixup", "label_smoothing", "relax_loss", "early_stopping", "soft_labels",
+)  # fmt: skip
+
+
 @dataclass(frozen=True)
 class TrainConfig:
     """Training settings; the defaults are the report's (section 4.1).
@@ -129,61 +218,34 @@ class TrainConfig:
     dp: DPConfig | None = None
 
     def __post_init__(self) -> None:
-        _check(int(self.epochs) == self.epochs >= 1, "epochs", self.epochs, "an integer >= 1")
+        for name, (cast, holds, expected) in _NUMBERS.items():
+            value = getattr(self, name)
+            if value is None and name in _OPTIONAL:
+                continue
+            value = cast(name, value, expected)
+            _check(holds(value), name, value, expected)
+            object.__setattr__(self, name, value)
+        for name, choices in _CHOICES.items():
+            value = getattr(self, name)
+            _check(isinstance(value, str) and value in choices, name, value, f"one of {choices}")
         _check(
-            int(self.batch_size) == self.batch_size >= 1,
-            "batch_size",
-            self.batch_size,
-            "an integer >= 1",
+            self.soft_labels is None or isinstance(self.soft_labels, str),
+            "soft_labels",
+            self.soft_labels,
+            "the name that Store.put_soft_labels returned, or None",
         )
-        _check(self.optimizer in OPTIMIZERS, "optimizer", self.optimizer, f"one of {OPTIMIZERS}")
-        _check(self.lr > 0, "lr", self.lr, "a positive number")
-        if self.lr_drop is not None:
-            _check(0 < self.lr_drop, "lr_drop", self.lr_drop, "an epoch >= 1 or None")
-        _check(self.weight_decay >= 0, "weight_decay", self.weight_decay, ">= 0")
-        if self.dropout is not None:
-            _check(0 <= self.dropout < 1, "dropout", self.dropout, "a number in [0, 1) or None")
         _check(
-            self.augmentation in AUGMENTATIONS,
-            "augmentation",
-            self.augmentation,
-            f"one of {AUGMENTATIONS}",
+            self.dp is None or isinstance(self.dp, DPConfig), "dp", self.dp, "a DPConfig or None"
         )
-        _check(self.mixup >= 0, "mixup", self.mixup, "alpha > 0, or 0 for none")
-        _check(0 <= self.label_smoothing < 1, "label_smoothing", self.label_smoothing, "in [0, 1)")
-        _check(
-            int(self.early_stopping) == self.early_stopping >= 0,
-            "early_stopping",
-            self.early_stopping,
-            "a patience in epochs, or 0 for none",
-        )
-        _check(self.relax_loss >= 0, "relax_loss", self.relax_loss, "a loss > 0, or 0 for none")
-        if self.relax_loss and self.mixup:
-            raise InputError(
-                "relax_loss and mixup together: a mixed record has no one label; choose one"
-            )
-        if self.relax_loss and self.label_smoothing:
-            raise InputError(
-                "relax_loss and label_smoothing together: RelaxLoss flattens labels itself; choose one"
-            )
-        others = ("mixup", "label_smoothing", "relax_loss", "dp")
-        clash = [name for name in others if getattr(self, name)]
-        if self.soft_labels is not None and clash:
-            raise InputError(
-                f"soft_labels and {clash[0]} together: {clash[0]} works on plain labels; choose one"
-            )
-        not_alone = [n for n in ("mixup", "relax_loss", "early_stopping") if getattr(self, n)]
-        if self.dp is not None and not_alone:
-            other = not_alone[0]
-            raise InputError(
-                f"dp and {other} together: {other} uses records beyond their own clipped gradient, "
-                "so the accountant's epsilon would not hold; choose one"
-            )
         if self.dp is not None and self.dp.multiplicity > 1 and self.augmentation == "none":
             raise InputError(
                 f"multiplicity={self.dp.multiplicity} without augmentation: all copies would be the "
                 "same; set augmentation to 'crop_flip' or 'randaugment'"
             )
+        if any(getattr(self, name) not in (0, None, "none") for name in _REGULARIZERS):
+            from .regularizer import check_together
+
+            check_together(self)
 
     def rate(self, epoch: int) -> float:
         """Learning rate of an epoch, counted from 0.

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 
 from ..errors import InputError
+from .generators import seeded
 
 PRECISIONS = ("fp32", "bf16", "auto")
 
@@ -45,25 +47,46 @@ def _multiplies_bf16() -> bool:
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
+_inside = 0
+_outside = 1
+_lock = threading.Lock()
+"""Of the threads that are inside `one_thread`: how many they are, and what there was before."""
+
+
 @contextmanager
-def alone(seed: int) -> Iterator[None]:
-    """One thread, freshly seeded global generators, no denormal numbers; all given back afterwards.
+def one_thread() -> Iterator[None]:
+    """This thread's work is its own: no helper threads, no denormal numbers; both given back.
 
     Moments of units that have died shrink at every step until they are denormal (below 1e-38),
     where a processor takes many times as long. They count as zero here: beside
     Adam's epsilon of 1e-8 they change no weight.
+
+    Torch keeps both settings thread by thread, but a thread that is new to torch starts with the
+    number that was set last, whoever set it: what is given back is what there was before the first
+    of several threads came in.
     """
-    threads, flushed = torch.get_num_threads(), _flushes_denormals()
-    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
-    with torch.random.fork_rng(devices):
+    global _inside, _outside
+    with _lock:
+        if _inside == 0:
+            _outside = torch.get_num_threads()
+        _inside += 1
+        before, flushed = _outside, _flushes_denormals()
         torch.set_num_threads(1)
         torch.set_flush_denormal(True)
-        torch.manual_seed(seed)
-        try:
-            yield
-        finally:
+    try:
+        yield
+    finally:
+        with _lock:
+            _inside -= 1
             torch.set_flush_denormal(flushed)
-            torch.set_num_threads(threads)
+            torch.set_num_threads(before)
+
+
+@contextmanager
+def alone(seed: int) -> Iterator[None]:
+    """`one_thread`, and torch's global generators freshly seeded, for one thread at a time."""
+    with one_thread(), seeded(seed):
+        yield
 
 
 def _flushes_denormals() -> bool:

@@ -16,13 +16,15 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from .clipping import clipped_sum, record_gradients
-from .config import DPConfig, TrainConfig
 from ..data import Pool
 from ..errors import InputError
-from .models import build
+from .clipping import clipped_sum, record_gradients
+from .config import DPConfig, TrainConfig
+from .generators import DrawnFrom, Generators, own_layers
 from .graphs import set_rate
 from .loop import Loader, Trained, make_optimizer, score, training_batch
+from .models import build, draws_by_itself
+from .regularizer import regularizers
 
 RECIPE = 2
 """Version of what decides the bits of a privately trained model, beside `training.RECIPE`."""
@@ -162,14 +164,18 @@ def prepare(
     seed: int,
     device: str = "cpu",
 ):
-    """A fresh model, from the global generator, with optimizer, loader and step (batch) -> loss.
+    """A fresh model of this seed, with optimizer, loader and step (batch) -> loss.
 
     `noise` is the multiplier, `expected` the batch size that a step's sum is divided by.
     """
     from opacus.optimizers import DPOptimizerFastGradientClipping
 
-    model = build(architecture, records.shape[1:], classes, dropout=config.dropout)
+    shape = records.shape[1:]
+    generators = Generators.of_seed(seed, device)
+    with DrawnFrom(generators):
+        model = build(architecture, shape, classes, dropout=config.dropout)
     model = private_layers(model, config.dp.weight_standardisation)
+    own_layers(model, generators.device)
     model.to(device, memory_format=torch.channels_last)
     # Takes sums that are clipped already, whoever clipped them.
     optimizer = DPOptimizerFastGradientClipping(
@@ -180,7 +186,15 @@ def prepare(
         generator=torch.Generator(device).manual_seed(seed),
     )
     loader = Loader(records, labels, device)
-    return model, optimizer, loader, partial(_step, model, optimizer, loader, config)
+    step = partial(_step, model, optimizer, loader, config, generators)
+    if not draws_by_itself(architecture, shape, classes):
+        return model, optimizer, loader, step
+
+    def drawn(batch: torch.Tensor) -> torch.Tensor:
+        with DrawnFrom(generators):
+            return step(batch)
+
+    return model, optimizer, loader, drawn
 
 
 def fit_private(
@@ -202,7 +216,6 @@ def fit_private(
     research. A release to the public needs a secure generator.
     """
     began = time.perf_counter()
-    torch.manual_seed(seed)
     dp = config.dp
     index = np.flatnonzero(members)
     rate, steps = sampling(config, len(index))
@@ -230,10 +243,19 @@ def fit_private(
         "delta": dp.delta,
         "adjacency": "add or remove one record",
     }
-    return Trained(model, score(model, loader), losses, time.perf_counter() - began, privacy)
+    weights = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
+    seconds = time.perf_counter() - began
+    return Trained(weights, score(model, loader), losses, seconds, privacy)
 
 
-def _step(model, optimizer, loader: Loader, config: TrainConfig, batch: torch.Tensor):
+def _step(
+    model,
+    optimizer,
+    loader: Loader,
+    config: TrainConfig,
+    generators: Generators,
+    batch: torch.Tensor,
+):
     """One private step; returns the summed loss of the batch. An empty batch still adds noise."""
     total = torch.zeros((), device=batch.device)
     copies = config.dp.multiplicity
@@ -241,7 +263,9 @@ def _step(model, optimizer, loader: Loader, config: TrainConfig, batch: torch.Te
     for number, part in enumerate(parts):
         optimizer.signal_skip_step(number < len(parts) - 1)
         if len(part):
-            x = training_batch(loader, part.repeat_interleave(copies), config.augmentation)
+            x, _ = training_batch(
+                loader, part.repeat_interleave(copies), regularizers(config), generators
+            )
             x = x.unflatten(0, (len(part), copies))
             sums, losses = clipped_sum(
                 model, x, loader.labels[part], config.dp.max_grad_norm, config.label_smoothing

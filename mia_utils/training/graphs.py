@@ -6,28 +6,22 @@ them. A graph launches all kernels of a step at once. Needs torch alone.
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Callable
 
 import torch
 from torch import nn
 
-from .config import TrainConfig
-
 _WARM_UP = 3  # eager steps of each batch size before it is recorded
 _SIZES = 4  # recordings at most: the full batch, and the last ones of as many training sets
 
+DEVICE = threading.RLock()
+"""Held by the thread that records or compiles: both wait for the whole device, which no other thread
+may do while one records."""
+
 Loss = Callable[[torch.Tensor], torch.Tensor]
-
-
-def graphable(config: TrainConfig) -> bool:
-    """Whether a step is the same kernels each time: nothing is drawn or decided by the processor."""
-    return (
-        config.dp is None
-        and not config.mixup
-        and not config.relax_loss
-        and config.augmentation in ("none", "crop_flip")
-    )
+Replay = Callable[[], object]
 
 
 class EagerStep:
@@ -66,22 +60,26 @@ class GraphStep(EagerStep):
     Parameters
     ----------
     record : function
-        Takes the step as a function without arguments, returns (replay, the step's result); by
-        default `record_cuda`.
+        Takes the step as a function without arguments, returns (replay, the step's result).
     """
 
-    def __init__(self, optimizer, loss: Loss, record=None) -> None:
+    def __init__(
+        self,
+        optimizer: torch.optim.Optimizer,
+        loss: Loss,
+        record: Callable[[Callable[[], torch.Tensor]], tuple[Replay, torch.Tensor]],
+    ) -> None:
         super().__init__(optimizer, loss)
-        self._record = record or record_cuda
-        self._eager: Counter = Counter()
-        self._recordings: dict[int, tuple] = {}
+        self._record = record
+        self._eager: Counter[int] = Counter()
+        self._recordings: dict[int, tuple[torch.Tensor, Replay, torch.Tensor]] = {}
 
     def __call__(self, index: torch.Tensor) -> torch.Tensor:
         size = len(index)
         if size not in self._recordings:
             if self._eager[size] < _WARM_UP or len(self._recordings) == _SIZES:
                 self._eager[size] += 1
-                return aside(super().__call__, index)
+                return super().__call__(index)
             static = index.clone()
             # Gradients that the recording allocates are its own: each replay overwrites them.
             self._optimizer.zero_grad(set_to_none=True)
@@ -93,24 +91,20 @@ class GraphStep(EagerStep):
         return loss
 
 
-def record_cuda(step: Callable[[], torch.Tensor]):
-    """Record a step as a CUDA graph; recording does not execute it."""
+def record_cuda(step: Callable[[], torch.Tensor], generator: torch.Generator):
+    """Record a step as a CUDA graph on the current stream; recording does not execute it.
+
+    Parameters
+    ----------
+    generator : torch.Generator
+        What the step draws from: each replay goes on in it.
+    """
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    graph.register_generator_state(generator)
+    stream = torch.cuda.current_stream()
+    with DEVICE, torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
         result = step()
     return graph.replay, result
-
-
-def aside(step, index: torch.Tensor) -> torch.Tensor:
-    """Run on a stream of its own, as what is to be recorded later must first be."""
-    if not index.is_cuda:
-        return step(index)
-    stream = torch.cuda.Stream()
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        result = step(index)
-    torch.cuda.current_stream().wait_stream(stream)
-    return result
 
 
 def refill(model: nn.Module, optimizer: torch.optim.Optimizer, fresh: nn.Module, lr: float) -> None:

@@ -5,18 +5,14 @@ The sizes are those of the report's code on its four data sets; `build` states t
 
 from __future__ import annotations
 
-import hashlib
-import importlib
-import inspect
-import sys
-from collections.abc import Callable
-from functools import partial
-from pathlib import Path
+from collections.abc import Callable, Set
 
 import torch
 from torch import nn
 
 from ..errors import InputError
+from .factory import SIGNATURE, check_factory, factory_id, has_own_draws, inputs, make
+from .generators import DrawnFrom, Generators
 
 _CIFAR_STEM_BELOW = 128  # pixels: smaller images keep their resolution through resnet's stem
 
@@ -138,22 +134,6 @@ ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
 }
 
 
-def _factory(architecture: str) -> Callable[..., nn.Module]:
-    """The reader's own `module:function`, imported from the working directory or the path."""
-    module_name, _, function = architecture.partition(":")
-    if not function:
-        raise InputError(
-            f"unknown architecture {architecture!r}; expected one of {sorted(ARCHITECTURES)} or "
-            "'module:function', a factory f(shape, classes) -> nn.Module"
-        )
-    if str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
-    try:
-        return getattr(importlib.import_module(module_name), function)
-    except (ImportError, AttributeError) as error:
-        raise InputError(f"architecture {architecture!r} cannot be imported: {error}") from None
-
-
 def build(
     architecture: str, shape: tuple[int, ...], classes: int, *, dropout: float | None = None
 ) -> nn.Module:
@@ -172,30 +152,66 @@ def build(
     Raises
     ------
     InputError
-        If the name is unknown, the size does not suit it, or a factory cannot take `dropout`.
+        If the name is unknown, the size does not suit it, or a factory fails or cannot take `dropout`.
     """
-    own = architecture in ARCHITECTURES
-    factory = ARCHITECTURES[architecture] if own else _factory(architecture)
-    if own:
-        factory = partial(factory, dropout=dropout)
-    elif dropout is not None:
+    if architecture in ARCHITECTURES:
+        return ARCHITECTURES[architecture](tuple(shape), classes, dropout)
+    if not isinstance(architecture, str) or not all(architecture.partition(":")):
+        raise InputError(
+            f"unknown architecture {architecture!r}; expected one of {sorted(ARCHITECTURES)} or "
+            f"'module:function': {SIGNATURE}"
+        )
+    if dropout is not None:
         raise InputError(
             f"dropout={dropout} with {architecture!r}: put dropout into your own factory"
         )
-    model = factory(tuple(shape), classes)
-    if not isinstance(model, nn.Module):
-        raise InputError(
-            f"{architecture!r} returned {type(model).__name__}; expected a torch nn.Module"
-        )
-    return model
+    return make(architecture, shape, classes)
 
 
 def architecture_id(architecture: str) -> str:
-    """The name that enters a model's hash: a reader's factory carries the hash of its source file."""
-    if architecture in ARCHITECTURES:
-        return architecture
-    source = inspect.getsourcefile(_factory(architecture))
-    return f"{architecture}@{hashlib.sha256(Path(source).read_bytes()).hexdigest()[:16]}"
+    """The name that enters a model's hash: a reader's factory carries the hash of its sources."""
+    return architecture if architecture in ARCHITECTURES else factory_id(architecture)
+
+
+def draws_by_itself(architecture: str, shape: tuple[int, ...], classes: int) -> bool:
+    """Whether a model has random layers that cannot be given a generator, as only a reader's own has."""
+    return architecture not in ARCHITECTURES and has_own_draws(architecture, shape, classes)
+
+
+def check_model(
+    architecture: str,
+    shape: tuple[int, ...],
+    classes: int,
+    *,
+    dropout: float | None = None,
+    batches: Set[int] = frozenset(),
+) -> None:
+    """Whether models of this kind can be trained at all, before any training.
+
+    Parameters
+    ----------
+    batches : set of int
+        Sizes of the last batches of an epoch.
+
+    Raises
+    ------
+    InputError
+        As `build` and `check_factory`, or if a batch of one record cannot be trained on.
+    """
+    with DrawnFrom(Generators.of_seed(0, "cpu")):
+        model = build(architecture, shape, classes, dropout=dropout)
+        if architecture not in ARCHITECTURES:
+            check_factory(architecture, shape, classes)
+        if 1 in batches:
+            try:
+                with torch.no_grad():
+                    model.train()(inputs(shape, 1))
+            except ValueError as error:  # of BatchNorm, where one record has one value a channel
+                raise InputError(
+                    f"architecture {architecture!r} cannot be trained on a batch of one record, which "
+                    f"the last batch of an epoch would be ({' '.join(str(error).split())}); "
+                    "choose another batch_size"
+                ) from None
 
 
 def parameter_count(model: nn.Module) -> int:

@@ -1,0 +1,188 @@
+"""What one thread trains with, and what it keeps from one model to the next."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from .batches import Loader, SharedRows
+from .config import TrainConfig
+from .generators import DrawnFrom, Generators, own_layers
+from .graphs import EagerStep, GraphStep, Loss, record_cuda, refill
+from .models import architecture_id, build, draws_by_itself
+from .regularizer import Regularizer, regularizers
+
+
+def make_optimizer(
+    model: nn.Module, config: TrainConfig, device: str, *, graphed: bool = False
+) -> torch.optim.Optimizer:
+    """The configuration's optimizer; for a graph, with everything that changes in tensors."""
+    lr = torch.tensor(config.lr, device=device) if graphed else config.lr
+    options = {"lr": lr, "weight_decay": config.weight_decay, "fused": True}
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(model.parameters(), momentum=0.9, **options)
+    kind = torch.optim.Adam if config.optimizer == "adam" else torch.optim.AdamW
+    return kind(model.parameters(), capturable=graphed, **options)
+
+
+def training_batch(
+    loader: Loader, index: torch.Tensor, changes: Sequence[Regularizer], generators: Generators
+) -> tuple[torch.Tensor, Any]:
+    """Records of one step and what their loss aims at, with whatever the regularizers do to both."""
+
+    def images(pixels: torch.Tensor) -> torch.Tensor:
+        for change in changes:
+            pixels = change.images(pixels, generators)
+        return pixels
+
+    x, target = loader(index, images), loader.labels[index]
+    for change in changes:
+        x, target = change.batch(x, target, generators)
+    return x, target
+
+
+@dataclass
+class Place:
+    """Where one model is trained: its parts stay where they are in memory."""
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    loader: Loader
+    generators: Generators
+    changes: tuple[Regularizer, ...]
+    step: EagerStep | None = None
+
+    def state(self, epoch: int, losses: list[float], seconds: float) -> dict[str, Any]:
+        """All that goes on from here: for a checkpoint after so many epochs."""
+        return {
+            "epoch": epoch,
+            "losses": losses,
+            "seconds": seconds,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "generators": self.generators.state(),
+            "changes": [change.state() for change in self.changes],
+        }
+
+    def load_state(self, state: dict[str, Any]) -> tuple[int, list[float], float]:
+        """Go on from there; returns what `state` was given."""
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.generators.load_state(state["generators"])
+        for change, kept in zip(self.changes, state["changes"], strict=True):
+            change.load_state(kept)
+        return state["epoch"], state["losses"], state["seconds"]
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """What models must share to take each other's place."""
+
+    architecture: str
+    classes: int
+    config: TrainConfig
+    precision: str
+
+
+class Worker:
+    """What a thread trains its models with, one after another.
+
+    On a GPU it has a stream of its own, and steps are recorded as graphs: a model of the same kind
+    on the same data takes the last one's place, and with it the recordings.
+
+    Parameters
+    ----------
+    device : "cpu" or "cuda"
+    rows : SharedRows or None
+        The pool on the device, shared with other workers of this process.
+    """
+
+    def __init__(self, device: str = "cpu", rows: SharedRows | None = None) -> None:
+        self._device = device
+        self._rows = rows or SharedRows()
+        self._stream = torch.cuda.Stream() if device == "cuda" else None
+        self._kept: tuple[_Kind, np.ndarray, np.ndarray, Place] | None = None
+
+    @contextlib.contextmanager
+    def place(
+        self,
+        records: np.ndarray,
+        labels: np.ndarray,
+        classes: int,
+        architecture: str,
+        config: TrainConfig,
+        *,
+        seed: int,
+        precision: str = "fp32",
+        afresh: bool = False,
+    ) -> Iterator[Place]:
+        """A new model of this seed, ready to be trained for as long as the block lasts.
+
+        `afresh`: not in the place of the last one.
+        """
+        shape = records.shape[1:]
+        changes = regularizers(config)
+        with torch.cuda.stream(self._stream):  # None changes nothing
+            generators = Generators.of_seed(seed, self._device)
+            with DrawnFrom(generators):
+                model = build(architecture, shape, classes, dropout=config.dropout)
+            by_itself = draws_by_itself(architecture, shape, classes)
+            recordable = all(c.recordable for c in changes) and not isinstance(records, np.memmap)
+            graphed = self._device == "cuda" and recordable and not by_itself
+            kind = _Kind(architecture_id(architecture), classes, config, precision)
+            place = None if afresh or not graphed else self._reused(kind, records, labels)
+            if place is not None:
+                refill(place.model, place.optimizer, model, config.lr)
+                place.generators.load_state(generators.state())
+                place.changes = changes
+                yield place
+                return
+            own_layers(model, generators.device)
+            model.to(self._device, memory_format=torch.channels_last)
+            optimizer = make_optimizer(model, config, self._device, graphed=graphed)
+            loader = Loader(records, labels, self._device, self._rows)
+            place = Place(model, optimizer, loader, generators, changes)
+            loss = _loss(place, self._device, precision, graphed=graphed, by_itself=by_itself)
+            if graphed:
+                record = partial(record_cuda, generator=generators.device)
+                place.step = GraphStep(optimizer, loss, record)
+                self._kept = kind, records, labels, place
+            else:
+                place.step = EagerStep(optimizer, loss)
+            yield place
+
+    def _reused(self, kind: _Kind, records: np.ndarray, labels: np.ndarray) -> Place | None:
+        if self._kept is None:
+            return None
+        kept, *data, place = self._kept
+        same = kept == kind and data[0] is records and data[1] is labels
+        return place if same else None
+
+
+def _loss(place: Place, device: str, precision: str, *, graphed: bool, by_itself: bool) -> Loss:
+    """The function from row numbers to a batch's mean loss."""
+    aim, changes = functional.cross_entropy, place.changes
+    for change in changes:
+        aim = change.loss(aim)
+
+    def amp():
+        # Entered anew at every step: autocast keeps its bf16 copies of the weights until it is left.
+        if precision == "fp32":
+            return contextlib.nullcontext()
+        return torch.autocast(device, dtype=torch.bfloat16, cache_enabled=not graphed)
+
+    def loss(index: torch.Tensor) -> torch.Tensor:
+        x, target = training_batch(place.loader, index, changes, place.generators)
+        with amp(), DrawnFrom(place.generators) if by_itself else contextlib.nullcontext():
+            logits = place.model(x)
+        return aim(logits.float(), target)
+
+    return loss
