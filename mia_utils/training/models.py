@@ -5,7 +5,7 @@ The sizes are those of the report's code on its four data sets; `build` states t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Set
+from collections.abc import Callable, Collection
 
 import torch
 from torch import nn
@@ -184,13 +184,13 @@ def check_model(
     classes: int,
     *,
     dropout: float | None = None,
-    batches: Set[int] = frozenset(),
+    batches: Collection[int] = (),
 ) -> None:
     """Whether models of this kind can be trained at all, before any training.
 
     Parameters
     ----------
-    batches : set of int
+    batches : integers
         Sizes of the last batches of an epoch.
 
     Raises
