@@ -10,8 +10,9 @@ import torch
 from torch import nn
 
 from mia_utils import TrainConfig
+from mia_utils.training.loop import MEAN, STD, Loader
 from mia_utils.training.models import build
-from mia_utils.training.loop import MEAN, STD, Loader, prepare
+from mia_utils.training.worker import Worker
 
 BATCH = 128
 
@@ -24,15 +25,16 @@ def images(shape: tuple[int, int, int], classes: int, count: int):
 
 def ours(architecture, records, labels, classes, precision="fp32") -> Callable[[], None]:
     """The package's own loop, as `training.fit` runs it."""
-    torch.manual_seed(0)
-    bench = prepare(records, labels, classes, architecture, TrainConfig(), precision, "cpu")
+    arguments = (records, labels, classes, architecture, TrainConfig())
+    with Worker().place(*arguments, seed=0, precision=precision) as place:
+        pass  # on a processor the place outlives the block
     rng = np.random.default_rng(0)
 
     def epoch() -> None:
-        bench.model.train()
+        place.model.train()
         total = torch.zeros(())
         for batch in torch.from_numpy(rng.permutation(len(records))).split(BATCH):
-            total += bench.step(batch) * len(batch)
+            total += place.step(batch) * len(batch)
 
     return epoch
 

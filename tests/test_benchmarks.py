@@ -68,7 +68,7 @@ def test_loops_train(make, monkeypatch):
     made = []
     monkeypatch.setattr(loops, "build", lambda *a: made.append(build(*a)) or made[-1])
     if make is loops.ours:
-        from mia_utils.training import loop as training
+        from mia_utils.training import worker as training
 
         monkeypatch.setattr(
             training, "build", lambda *a, **k: made.append(build(*a, **k)) or made[-1]
