@@ -18,7 +18,7 @@ help:
 	@sed -n 's/^# make /make /p' Makefile
 
 book: $(VENV)/.ready
-	@$(BIN)/python -m mia_utils.book.build
+	@$(BIN)/python -m mia_utils book run
 	@rm -rf _build/html _build/.doctrees
 	@$(BIN)/jupyter-book build -W -n --keep-going .
 	@echo "book: ready, open file://$(CURDIR)/_build/html/index.html"

@@ -119,7 +119,9 @@ def unseal(path: Path) -> bytes:
 def file_sha256(path: str | os.PathLike) -> str:
     """SHA-256 (hex) of a file, computed once for as long as it stays as it is."""
     facts = os.stat(path)
-    return _sha256(os.fspath(path), facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)
+    return _sha256(
+        os.fspath(path), facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns
+    )
 
 
 @lru_cache(maxsize=2**16)

@@ -16,7 +16,7 @@ os.environ["MPLBACKEND"] = "agg"
 import pytest  # noqa: E402
 from filelock import FileLock  # noqa: E402
 
-from mia_utils.book import notebooks  # noqa: E402
+from mia_utils.book import execute, grid, notebooks  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
 EXECUTED = ROOT / "_build/tests"
@@ -25,10 +25,12 @@ DIGITS = {"dataset": "digits", "epochs": 2}
 
 
 def pytest_configure(config):
-    """No test reads or writes the user's trained models and runs."""
+    """No test reads or writes the user's own data, trained models and runs, or asks their cluster."""
     folder = Path(tempfile.mkdtemp(prefix="mia-tests-"))
-    for place in ("store", "runs", "results"):
+    for place in ("data", "store", "runs", "results"):
         os.environ[f"MIA_{place.upper()}"] = str(folder / place)
+    for name in ("BACKEND", "SCHEDULER", "FLOPS", "RESULTS_PUBLISHED"):
+        os.environ.pop(f"MIA_{name}", None)
     config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
 
 
@@ -45,14 +47,13 @@ def execute_on_digits(source: Path) -> Path:
     """
     import papermill
 
-    notebook = notebooks.read(source)
-    known = notebooks.parameters(notebook)
+    known = notebooks.parameters(notebooks.read(source))
     given = {name: value for name, value in DIGITS.items() if name in known}
-    run = notebooks.run_hash(notebook, {**known, **given})
     path = EXECUTED / source.name
     EXECUTED.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):
-        if notebooks.is_done(path, run):
+        cell = grid.cell(source, given, out=path)
+        if cell.state == grid.DONE:
             return path
         papermill.execute_notebook(source, path, given, prepare_only=True, progress_bar=False)
         result = subprocess.run(
@@ -61,7 +62,7 @@ def execute_on_digits(source: Path) -> Path:
             cwd=EXECUTED,
             env={
                 **{k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")},
-                **notebooks.KERNEL_ENVIRONMENT,
+                **execute.KERNEL_ENVIRONMENT,
                 "PYTHONPATH": str(ROOT / "tests"),
                 "MIA_STORE": str(EXECUTED / "store"),
             },
@@ -69,9 +70,7 @@ def execute_on_digits(source: Path) -> Path:
             text=True,
         )
         assert result.returncode == 0, f"{source.name} on digits:\n{result.stdout}{result.stderr}"
-        executed = notebooks.read(path)
-        executed.metadata["mia"] = {"run": run, "dataset": "digits", "parameters": given}
-        notebooks.write(executed, path)
+        execute.sign(path, run=cell.run, parts=cell.parts, dataset="digits", given=given)
     return path
 
 

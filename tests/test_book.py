@@ -38,7 +38,7 @@ def test_ten_lines_print_what_the_page_says(tmp_path, monkeypatch, capsys):
 
 @pytest.mark.parametrize("path", COMMITTED, ids=lambda p: f"{p.parent.name}-{p.stem}")
 def test_committed_copies_hold_no_errors_and_no_traces(path):
-    notebook = notebooks.read(path)
+    notebook = publish.read(path)
     assert publish.errors(notebook) == []
     assert set(notebook.metadata) == {"kernelspec", "language_info", "mia"}
     assert publish.dataset_of(notebook) == path.parent.name

@@ -1,177 +1,139 @@
-"""Chapters as programs: parameters, hashes, execution, pairs; and each real chapter on `digits`."""
+"""Chapters as files: found, read, parameters; one execution; and each real chapter on `digits`."""
 
 import json
-import re
+import os
+import sys
 
 import nbformat
 import pytest
+from chapters import chapter, save
 from conftest import ROOT
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from nbformat.v4 import new_code_cell, new_notebook
 
-from mia_utils.book import notebooks
+from mia_utils.book import execute, notebooks
+from mia_utils.book.run import run_notebook
 from mia_utils.errors import InputError, NotebookError
+from mia_utils.experiments.parameters import KINDS, check
 
 CHAPTERS = notebooks.chapters(ROOT)
-MARKDOWN = """---
-kernelspec:
-  display_name: Python 3
-  language: python
-  name: python3
----
-
-# Title
-
-```{code-cell} ipython3
-:tags: [parameters]
-
-epochs = 3
-```
-
-Prose.
-
-```{code-cell} ipython3
-print(epochs)
-```
-"""
-
-
-def book(*code, prose="Prose.", parameters="epochs = 3\nname = 'a'\nrate = 0.5\nfast = False"):
-    cells = [new_markdown_cell(prose), new_code_cell(parameters, metadata={"tags": ["parameters"]})]
-    return new_notebook(cells=[*cells, *map(new_code_cell, code)], metadata=dict(notebooks.KERNEL))
-
-
-def save(notebook, path):
-    nbformat.write(notebook, path)
-    return path
-
 
 # ---- the chapters ----
-
-
-def test_there_are_chapters_and_their_pairs_are_in_sync():
-    assert CHAPTERS
-    assert notebooks.drifted(ROOT / "notebooks") == []
 
 
 @pytest.mark.parametrize("source", CHAPTERS, ids=lambda path: path.stem)
 def test_chapter_source(source):
     notebook = notebooks.read(source)
-    assert all(not cell.outputs for cell in notebooks.code_cells(notebook))
+    assert all(not cell["outputs"] for cell in notebooks.code_cells(notebook))
     known = notebooks.parameters(notebook)
     assert known["dataset"] == "cifar10-mini"
     assert isinstance(known["epochs"], int) and isinstance(known["seed"], int)
+    assert known.keys() <= KINDS.keys(), "a new parameter needs its line in KINDS"
+    assert check(known, known) == known
 
 
 @pytest.mark.parametrize("source", CHAPTERS, ids=lambda path: path.stem)
 def test_chapter_runs_on_digits(source, on_digits):
     executed = notebooks.read(on_digits(source))
     cells = notebooks.code_cells(executed)
-    assert all(cell.execution_count for cell in cells)
-    assert notebooks.source_hash(executed) == notebooks.source_hash(notebooks.read(source))
-    assert any(cell.outputs for cell in cells)
+    assert all(cell["execution_count"] for cell in cells)
+    now = [cell["source"] for cell in notebooks.code_cells(notebooks.read(source))]
+    assert [cell["source"] for cell in cells] == now
+    assert any(cell["outputs"] for cell in cells)
 
 
-# ---- parameters ----
+# ---- found and read ----
+
+
+def test_a_chapter_is_found_by_number_name_and_path(tmp_path):
+    path = save(chapter(), tmp_path / "notebooks/03_metric.ipynb")
+    other = save(chapter(), tmp_path / "other.ipynb")
+    for name in ("3", "03", "03_metric", str(path)):
+        assert notebooks.find_chapter(name, tmp_path) == path
+    assert notebooks.find_chapter(other, tmp_path) == other
+
+
+@pytest.mark.parametrize("name", ["4", "none", "none.ipynb", "", "..", "notebooks", "\0"])
+def test_what_is_no_chapter_is_said_with_those_that_are(tmp_path, name):
+    save(chapter(), tmp_path / "notebooks/03_metric.ipynb")
+    with pytest.raises(InputError, match="03_metric"):
+        notebooks.find_chapter(name, tmp_path)
+
+
+def test_the_source_of_a_pair_is_no_notebook(tmp_path):
+    save(chapter(), tmp_path / "a.ipynb").with_suffix(".md").write_text("# a", "utf-8")
+    with pytest.raises(InputError, match="give its pair a.ipynb"):
+        notebooks.find_chapter(tmp_path / "a.md", tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["no json", "", "[]", "1", "{}", '{"nbformat": 4}', '{"nbformat": 3, "metadata": {}}', "[" * 9999,
+     '{"nbformat": 4, "metadata": {}, "cells": [1]}', '{"nbformat": 4, "metadata": [], "cells": []}',
+     '{"nbformat": 4, "metadata": {}, "cells": [{"cell_type": "code", "metadata": {}}]}'],
+)  # fmt: skip
+def test_what_is_no_notebook_is_refused(tmp_path, content):
+    (tmp_path / "a.ipynb").write_text(content, "utf-8")
+    with pytest.raises(InputError, match="a.ipynb is not a notebook"):
+        notebooks.read(tmp_path / "a.ipynb")
+
+
+def test_a_file_in_another_coding_is_refused(tmp_path):
+    (tmp_path / "a.ipynb").write_bytes('{"nbformat": 4, "ä": 1}'.encode("latin-1"))
+    with pytest.raises(InputError, match="is not a notebook"):
+        notebooks.read(tmp_path / "a.ipynb")
+
+
+def test_reading_gives_what_nbformat_gives(tmp_path):
+    notebook = chapter("x = 1\ny = 2")
+    notebook.cells[2].outputs = [
+        nbformat.v4.new_output("stream", text="a\nb\n"),
+        nbformat.v4.new_output("display_data", {"text/html": "<p>\n</p>", "image/png": "AA"}),
+    ]
+    path = save(notebook, tmp_path / "a.ipynb")
+    assert notebooks.read(path) == nbformat.read(path, as_version=4)
+
+
+# ---- the parameters cell ----
 
 
 def test_parameters_are_the_literals_of_their_cell():
-    found = notebooks.parameters(book(parameters="a = 1\nb: float = 2.5\nc = (1, 'x')\nd = None"))
+    found = notebooks.parameters(
+        chapter(parameters="a = 1\nb: float = 2.5\nc = (1, 'x')\nd = None")
+    )
     assert found == {"a": 1, "b": 2.5, "c": (1, "x"), "d": None}
     assert notebooks.parameters(new_notebook(cells=[new_code_cell("a = 1")])) == {}
 
 
-@pytest.mark.parametrize("line", ["a = f()", "import os", "a = b = 1", "print(1)"])
+@pytest.mark.parametrize(
+    "line", ["a = f()", "import os", "a = b = 1", "print(1)", "a = {1, 2}", "a: int", "a = b'x'"]
+)
 def test_a_parameters_cell_with_anything_else_is_refused(line):
     with pytest.raises(InputError, match="expected name = literal"):
-        notebooks.parameters(book(parameters=line))
+        notebooks.parameters(chapter(parameters=line))
 
 
-def test_parameters_are_checked_against_the_defaults():
-    known = {"epochs": 3, "name": "a", "rate": 0.5, "fast": False, "free": None}
-    given = {"epochs": 4, "rate": 1, "free": [1]}
-    assert notebooks.check_parameters(known, given) == {**known, **given}
-    for name, value in [
-        ("epochs", 2.5),
-        ("epochs", "2"),
-        ("epochs", True),
-        ("name", 3),
-        ("rate", "x"),
-        ("fast", 1),
-    ]:
-        with pytest.raises(InputError, match=f"parameter {name} = "):
-            notebooks.check_parameters(known, {name: value})
-    with pytest.raises(InputError, match="'epoch'; this notebook knows epochs, name, rate"):
-        notebooks.check_parameters(known, {"epoch": 1})
-
-
-def test_texts_become_values_by_the_type_of_the_default():
-    known = {"epochs": 3, "name": "a", "rate": 0.5, "fast": False, "sizes": [1], "free": None}
-    texts = {"epochs": "7", "name": "7", "rate": "1e-3", "fast": "true", "sizes": "[2, 3]"}
-    values = {name: notebooks.parse_parameter(name, text, known) for name, text in texts.items()}
-    assert values == {"epochs": 7, "name": "7", "rate": 1e-3, "fast": True, "sizes": [2, 3]}
-    assert notebooks.parse_parameter("free", "none", known) is None
-    assert notebooks.parse_parameter("epochs", "many", known) == "many"
-
-
-# ---- hashes ----
-
-
-def test_source_hash_sees_code_only():
-    base = notebooks.source_hash(book("x = 1"))
-    assert notebooks.source_hash(book("x = 1", prose="Other prose.")) == base
-    assert notebooks.source_hash(book("x = 2")) != base
-    assert notebooks.source_hash(book("x = 1", "")) != base
-    executed = book("x = 1")
-    executed.cells[2].outputs = [nbformat.v4.new_output("stream", text="1")]
-    executed.cells.insert(
-        2, new_code_cell("epochs = 9", metadata={"tags": ["injected-parameters"]})
-    )
-    assert notebooks.source_hash(executed) == base
-
-
-def test_source_hash_separates_cells():
-    assert notebooks.source_hash(book("a", "b")) != notebooks.source_hash(book("ab"))
-
-
-def test_run_hash_depends_on_values_and_package(monkeypatch):
-    notebook = book("x = 1")
-    base = notebooks.run_hash(notebook, {"a": 1, "b": 2})
-    assert notebooks.run_hash(notebook, {"b": 2, "a": 1}) == base
-    assert notebooks.run_hash(notebook, {"a": 1, "b": 3}) != base
-    monkeypatch.setattr(notebooks, "package_hash", lambda: "another package")
-    assert notebooks.run_hash(notebook, {"a": 1, "b": 2}) != base
-
-
-def test_run_hash_depends_on_the_data(monkeypatch):
-    names = []
-    monkeypatch.setattr(notebooks, "data_fingerprint", lambda v: names.append(v) or str(len(names)))
-    notebook = book("x = 1")
-    assert notebooks.run_hash(notebook, {}) != notebooks.run_hash(notebook, {})
-
-
-def test_data_fingerprint_names_every_data_set():
-    one = notebooks.data_fingerprint({"dataset": "digits"})
-    assert one == notebooks.data_fingerprint({"shadow_dataset": "digits", "epochs": 3})
-    assert one != notebooks.data_fingerprint({"dataset": "digits", "b_dataset": "cifar10-mini"})
-    assert notebooks.data_fingerprint({"epochs": 3}) == ""
-    with pytest.raises(InputError):
-        notebooks.data_fingerprint({"dataset": "no-such-set"})
+def test_a_parameters_cell_that_is_no_python_is_refused():
+    with pytest.raises(InputError, match="parameters cell is no Python: "):
+        notebooks.parameters(chapter(parameters="epochs = = 3"))
 
 
 # ---- execution ----
 
 
+def run(source, out, given=None):
+    return execute.execute(source, out, given or {}, run="r", parts={"code": "c"}, dataset="d")
+
+
 def test_execute_keeps_the_result_and_what_it_was(tmp_path):
     threads = "print(name, os.environ['OMP_NUM_THREADS'])"
-    source = save(book("import os", threads), tmp_path / "a.ipynb")
-    out = notebooks.execute(source, tmp_path / "out/a.ipynb", {"name": "z"}, progress=False)
-    executed = notebooks.read(out)
+    source = save(chapter("import os", threads), tmp_path / "a {x}.ipynb")
+    out = run(source, tmp_path / "out/a {x}.ipynb", {"name": "z"})
+    executed = nbformat.read(out, as_version=4)
     assert executed.cells[-1].outputs[0].text == "z 1\n"
-    assert executed.metadata.mia.parameters == {"name": "z"}
-    assert executed.metadata.mia.source_hash == notebooks.source_hash(notebooks.read(source))
-    assert notebooks.is_done(out, executed.metadata.mia.run)
-    assert not notebooks.is_done(out, "another")
-    assert [path.name for path in out.parent.iterdir()] == ["a.ipynb"]
+    told = {"run": "r", "decides": {"code": "c"}, "dataset": "d", "parameters": {"name": "z"}}
+    assert executed.metadata.mia == told
+    assert notebooks.is_done(out, "r") and not notebooks.is_done(out, "another")
+    assert [path.name for path in out.parent.iterdir()] == ["a {x}.ipynb"]
 
 
 @pytest.mark.parametrize(
@@ -183,21 +145,21 @@ def test_execute_keeps_the_result_and_what_it_was(tmp_path):
             r"^rate=7; expected less \(cell \[2\] of .*a.failed.ipynb\)$",
         ),
         ("1 / 0", NotebookError, r"^ZeroDivisionError: division by zero \(cell \[2\]"),
+        ("import os; os._exit(1)", NotebookError, r"^the kernel died .* in cell 3 of 3 of"),
     ],
 )
 def test_a_failing_cell_is_one_line_and_the_notebook_is_kept(tmp_path, raised, kind, message):
-    source = save(book(raised), tmp_path / "a.ipynb")
+    source = save(chapter(raised), tmp_path / "a.ipynb")
     with pytest.raises(kind, match=message):
-        notebooks.execute(source, tmp_path / "out/a.ipynb", progress=False)
+        run(source, tmp_path / "out/a.ipynb")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.failed.ipynb"]
-    kept = notebooks.read(tmp_path / "out/a.failed.ipynb")
-    assert any("error" in str(cell.get("outputs")) for cell in kept.cells)
+    assert notebooks.read(tmp_path / "out/a.failed.ipynb")["cells"]
 
 
 def test_nothing_starts_with_a_wrong_parameter(tmp_path):
-    source = save(book("x = 1"), tmp_path / "a.ipynb")
+    source = save(chapter("x = 1"), tmp_path / "a.ipynb")
     with pytest.raises(InputError, match="unknown parameter"):
-        notebooks.execute(source, tmp_path / "out/a.ipynb", {"epoch": 1})
+        run_notebook(source, {"epoch": 1}, out=tmp_path / "out/b.ipynb")
     assert not (tmp_path / "out").exists()
 
 
@@ -214,7 +176,7 @@ def test_a_kernel_that_never_answered_is_started_again(
 ):
     import papermill
 
-    source, out = save(book("print(epochs)"), tmp_path / "a.ipynb"), tmp_path / "out/a.ipynb"
+    source, out = save(chapter("print(epochs)"), tmp_path / "a.ipynb"), tmp_path / "out/a.ipynb"
     really, tried = papermill.execute_notebook, []
 
     def dying(*arguments, **options):
@@ -225,94 +187,58 @@ def test_a_kernel_that_never_answered_is_started_again(
 
     monkeypatch.setattr(papermill, "execute_notebook", dying)
     if finishes:
-        assert notebooks.execute(source, out, progress=False).exists()
+        assert run(source, out).exists()
     else:
         with pytest.raises(RuntimeError, match=message):
-            notebooks.execute(source, out, progress=False)
+            run(source, out)
     assert len(tried) == starts
 
 
-def test_what_is_no_notebook_is_refused(tmp_path):
-    (tmp_path / "a.ipynb").write_text("no json")
-    with pytest.raises(InputError, match="is not a notebook"):
-        notebooks.read(tmp_path / "a.ipynb")
-    with pytest.raises(InputError, match="a.md is not an .ipynb"):
-        notebooks.read(tmp_path / "a.md")
+def test_the_kernel_is_this_interpreter_whatever_jupyter_path_holds(tmp_path, monkeypatch):
+    spec = tmp_path / "share/kernels/python3/kernel.json"
+    spec.parent.mkdir(parents=True)
+    spec.write_text(json.dumps({"argv": ["/bin/false"], "display_name": "x", "language": "python"}))
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "share"))
+    notebook = chapter("import sys; print(sys.executable)")
+    notebook.metadata.kernelspec.name = "an-environment-elsewhere"
+    out = run(save(notebook, tmp_path / "a.ipynb"), tmp_path / "b.ipynb")
+    assert notebooks.read(out)["cells"][-1]["outputs"][0]["text"] == f"{sys.executable}\n"
+
+
+@pytest.mark.parametrize(
+    "metadata, said",
+    [
+        ({"kernelspec": {"name": "ir", "language": "R", "display_name": "R"}}, "notebook of R;"),
+        ({"kernelspec": {"name": "nowhere", "display_name": "?"}}, "kernel 'nowhere'"),
+    ],
+)
+def test_a_notebook_of_another_language_is_refused(tmp_path, metadata, said):
+    notebook = chapter("x = 1")
+    notebook.metadata = nbformat.from_dict(metadata)
+    with pytest.raises(InputError, match=said):
+        run_notebook(save(notebook, tmp_path / "a.ipynb"))
+
+
+def test_nothing_is_written_below_a_home_that_is_read_only(tmp_path, monkeypatch):
+    home = tmp_path / "home"
+    home.write_text("")  # a file: nobody, not even root, can write below it
+    for name in ("HOME", "IPYTHONDIR", "JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR"):
+        monkeypatch.setenv(name, str(home))
+    out = run(save(chapter("print(1)"), tmp_path / "a.ipynb"), tmp_path / "b.ipynb")
+    assert notebooks.read(out)["cells"][-1]["outputs"][0]["text"] == "1\n"
+
+
+def test_pieces_of_killed_executions_are_taken_away_and_those_of_others_left(tmp_path):
+    out = tmp_path / "a.ipynb"
+    dead, living = tmp_path / ".a.999999999.ipynb", tmp_path / f".a.{os.getppid()}.ipynb"
+    for path in (dead, living):
+        path.write_text("{}", "utf-8")
+    run(save(chapter("x = 1"), tmp_path / "source.ipynb"), out)
+    assert not dead.exists() and living.exists()
 
 
 def test_environment_is_put_back(monkeypatch):
     monkeypatch.setenv("MIA_A", "before")
-    with notebooks.environment(MIA_A="x", MIA_B="y", MIA_C=None):
-        import os
-
+    with execute.environment(MIA_A="x", MIA_B="y", MIA_C=None):
         assert (os.environ["MIA_A"], os.environ["MIA_B"]) == ("x", "y")
     assert os.environ["MIA_A"] == "before" and "MIA_B" not in os.environ
-
-
-# ---- pairs ----
-
-
-def test_sync_writes_the_same_cells_without_outputs(tmp_path):
-    (tmp_path / "01_a.md").write_text(MARKDOWN)
-    assert notebooks.drifted(tmp_path) == ["01_a: 01_a.ipynb is missing"]
-    assert notebooks.sync(tmp_path) == [tmp_path / "01_a.ipynb"]
-    assert notebooks.sync(tmp_path) == [] and notebooks.drifted(tmp_path) == []
-    notebook = notebooks.read(tmp_path / "01_a.ipynb")
-    nbformat.validate(notebook)
-    sources = [cell.source for cell in notebook.cells]
-    assert sources == ["# Title", "epochs = 3", "Prose.", "print(epochs)"]
-    assert notebooks.parameters(notebook) == {"epochs": 3}
-    assert notebook.metadata.kernelspec.name == "python3"
-
-
-def test_an_edit_changes_the_id_of_its_cell_alone(tmp_path):
-    source = tmp_path / "01_a.md"
-    source.write_text(MARKDOWN)
-    before = [cell.id for cell in notebooks.from_markdown(source).cells]
-    source.write_text(MARKDOWN.replace("Prose.", "Better prose."))
-    after = [cell.id for cell in notebooks.from_markdown(source).cells]
-    assert [a == b for a, b in zip(before, after)] == [True, True, False, True]
-    source.write_text(MARKDOWN + "\n```{code-cell} ipython3\nprint(epochs)\n```\n")
-    twice = [cell.id for cell in notebooks.from_markdown(source).cells]
-    assert twice[:4] == before and len(set(twice)) == 5
-
-
-def test_drift_is_found_on_both_sides(tmp_path):
-    source, paired = tmp_path / "01_a.md", tmp_path / "01_a.ipynb"
-    source.write_text(MARKDOWN)
-    notebooks.sync(tmp_path)
-    source.write_text(MARKDOWN.replace("print(epochs)", "print(1)"))
-    assert notebooks.drifted(tmp_path) == ["01_a: 01_a.ipynb is not what 01_a.md gives"]
-    notebooks.sync(tmp_path)
-    content = json.loads(paired.read_text())
-    content["cells"][3]["outputs"] = [{"output_type": "stream", "name": "stdout", "text": "1"}]
-    paired.write_text(json.dumps(content))
-    assert len(notebooks.drifted(tmp_path)) == 1
-    source.unlink()
-    assert notebooks.drifted(tmp_path) == ["01_a: 01_a.md is missing"]
-
-
-def test_pair_command(tmp_path, capsys):
-    (tmp_path / "01_a.md").write_text(MARKDOWN)
-    assert notebooks.main(["check", str(tmp_path)]) == 1
-    assert notebooks.main(["sync", str(tmp_path)]) == 0
-    assert notebooks.main(["check", str(tmp_path)]) == 0
-    assert re.search(r"missing\nwritten: .*01_a.ipynb\npairs: in sync\n$", capsys.readouterr().out)
-
-
-# ---- tables that a chapter reads ----
-
-
-def test_a_changed_table_changes_the_run_of_who_reads_it(tmp_path, monkeypatch):
-    (tmp_path / "records").mkdir()
-    (tmp_path / "records/r1.jsonl").write_text("{}\n")
-    monkeypatch.setenv("MIA_RESULTS_PUBLISHED", str(tmp_path))
-    readers = [book("x = pd.read_csv(results.published() / 'a.csv')"), book("x = 1")]
-
-    def hashes():
-        return [notebooks.run_hash(n, notebooks.parameters(n)) for n in readers]
-
-    before = hashes()
-    (tmp_path / "a.csv").write_text("1\n")
-    after = hashes()
-    assert before[0] != after[0] and before[1] == after[1]

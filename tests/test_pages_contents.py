@@ -2,13 +2,15 @@
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import pytest
 from conftest import ROOT
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from sphinx.errors import ConfigError
 
-from mia_utils.book import contents, decorate, publish, sphinx
+from mia_utils.book import contents, decorate, publish, sphinx, state
 from mia_utils.errors import InputError
 
 BANNER_TITLE = "This copy is older than its source"
@@ -18,7 +20,9 @@ PROSE = "# Title\n\n(why)=\n## Why\n\nSee {ref}`why`, [next](02_b.md#why) and {r
 def touch(path: Path, code: str = "x = 1", prose: str = PROSE, **ran) -> None:
     cells = [new_markdown_cell(prose), new_code_cell(code, **ran)]
     path.parent.mkdir(parents=True, exist_ok=True)
-    nbformat.write(new_notebook(cells=cells), path)
+    notebook = new_notebook(cells=cells)
+    notebook.metadata["mia"] = {"decides": state.decides(notebook, {}), "parameters": {}}
+    nbformat.write(notebook, path)
 
 
 def repository(root: Path, *copies: str) -> Path:
@@ -41,9 +45,7 @@ def read(root: Path, docname: str) -> nbformat.NotebookNode:
 
 
 def test_the_table_of_contents_is_what_the_files_give():
-    assert (ROOT / "_toc.yml").read_text("utf-8") == contents.toc(ROOT), (
-        "run: python -m mia_utils.book.contents"
-    )
+    assert (ROOT / "_toc.yml").read_text("utf-8") == contents.toc(ROOT), "run: mia book contents"
 
 
 def test_every_page_of_prose_is_in_the_table_of_contents():
@@ -140,6 +142,21 @@ def test_a_copy_older_than_its_source_gets_a_banner_below_its_title(tmp_path):
     touch(root / "notebooks/01_baselines.ipynb", "x = 2")
     first = read(root, page).cells[0].source
     assert first.startswith("# 1. Title (MNIST)\n") and BANNER_TITLE in first
+
+
+def test_the_banner_says_what_has_changed(tmp_path, monkeypatch):
+    root = repository(tmp_path, "mnist/01_baselines")
+    monkeypatch.setattr(state, "package_hash", lambda cells: "another package")
+    first = read(root, "book/runs/mnist/01_baselines").cells[0].source
+    assert BANNER_TITLE in first and "code of the package that it uses changed" in first
+
+
+def test_without_its_chapters_the_book_says_to_make_them_first(tmp_path):
+    root = repository(tmp_path)
+    (root / "book").mkdir()
+    (root / "book/index.md").write_text("# Index", "utf-8")
+    with pytest.raises(ConfigError, match="3 pages .*cifar10-mini/01_baselines.*run: make book"):
+        sphinx.setup(SimpleNamespace(srcdir=root))
 
 
 def test_the_reference_lists_every_public_module():

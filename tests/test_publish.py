@@ -1,14 +1,17 @@
-"""Executed notebooks made fit for the book."""
+"""Executed notebooks and records made fit for the book."""
 
+import json
 import shutil
 
 import nbformat
 import pytest
+from bs4 import BeautifulSoup
 from conftest import ROOT
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from mia_utils import __main__ as cli
-from mia_utils.book import notebooks, publish
+from mia_utils.__main__ import main
+from mia_utils.book import merge, notebooks, publish, state
+from mia_utils.book.execute import KERNEL
 from mia_utils.experiments import records as results
 from mia_utils.errors import InputError
 
@@ -49,16 +52,25 @@ It is (so)= said.
 def source(prose=PROSE, code="print(dataset)"):
     cells = [
         new_markdown_cell("# A chapter", id="a"),
-        new_code_cell("dataset = 'cifar10-mini'", id="b", metadata={"tags": ["parameters"]}),
+        new_code_cell(
+            "dataset = 'cifar10-mini'\nepochs = 30", id="b", metadata={"tags": ["parameters"]}
+        ),
         new_markdown_cell(prose, id="c"),
         new_code_cell(code, id="d", metadata={"mystnb": {"figure": {"name": "fig-roc"}}}),
     ]
-    return new_notebook(cells=cells, metadata=dict(notebooks.KERNEL))
+    return new_notebook(cells=cells, metadata=dict(KERNEL))
+
+
+def decides(notebook, given):
+    values = {**notebooks.parameters(notebook), **(given or {})}
+    recorded = {"data": {"mnist": "m", "cifar10": "c", "digits": "d"}}
+    return state.decides(notebook, values, recorded=recorded)
 
 
 def executed(given=None, outputs=None, **changes):
-    """What Papermill would have written for `source`."""
+    """What `mia run` would have written for `source`."""
     notebook = source(**changes)
+    record = {"run": "r", "decides": decides(notebook, given), "parameters": given or {}}
     if given:
         injected = new_code_cell(f"# Parameters\n{given}", id="i", execution_count=2)
         injected.metadata["tags"] = ["injected-parameters"]
@@ -70,6 +82,7 @@ def executed(given=None, outputs=None, **changes):
     notebook.cells[-1].outputs = outputs or [new_output("stream", name="stdout", text="x\n")]
     notebook.metadata["papermill"] = {"parameters": given or {}, "output_path": "/home/me/x.ipynb"}
     notebook.metadata["widgets"] = {}
+    notebook.metadata["mia"] = {**record, "dataset": "/home/me"}
     return notebook
 
 
@@ -90,7 +103,8 @@ def test_traces_of_the_machine_are_gone():
     text = nbformat.writes(copy)
     assert "papermill" not in text and "/home/me" not in text and "2020" not in text
     assert set(copy.metadata) == {"kernelspec", "language_info", "mia"}
-    assert copy.metadata.mia.source_hash == notebooks.source_hash(source())
+    assert copy.metadata.mia.decides == executed({"dataset": "mnist"}).metadata.mia.decides
+    assert publish.changes(copy, source()) == []
     nbformat.validate(copy)
 
 
@@ -177,22 +191,133 @@ def test_old_copies_are_found_and_prose_is_refreshed(tmp_path):
     root = repository(tmp_path, source())
     run = write(executed({"dataset": "mnist"}), tmp_path / "run/01_a.ipynb")
     path, _ = publish.publish(run, root)
-    assert publish.old_copies(root) == []
+    assert publish.old_copies(root) == {}
     write(source(prose="New prose."), root / "notebooks/01_a.ipynb")
-    assert publish.old_copies(root) == []
+    assert publish.old_copies(root) == {}
+    assert publish.refresh(root, dry_run=True) == [path] and "New prose." not in path.read_text()
     assert publish.refresh(root) == [path] and "New prose." in path.read_text()
     assert publish.refresh(root) == []
     before = path.read_bytes()
     write(source(code="print(2)"), root / "notebooks/01_a.ipynb")
-    assert publish.old_copies(root) == [path]
+    assert publish.old_copies(root) == {path: ["code"]}
     assert publish.refresh(root) == [] and path.read_bytes() == before
-    with pytest.raises(InputError, match="published already and its source has changed"):
+    with pytest.raises(InputError, match="published already and its chapter's code has changed"):
         publish.publish(path, root)
+
+
+def test_a_change_of_the_package_makes_a_copy_old(tmp_path, monkeypatch):
+    copy = publish.published(executed({"dataset": "mnist"}), source())
+    monkeypatch.setattr(state, "package_hash", lambda cells: "another package")
+    assert publish.changes(copy, source()) == ["package"]
+
+
+def test_a_copy_that_does_not_say_what_decided_it_is_old():
+    copy = publish.published(executed({"dataset": "mnist"}), source())
+    del copy.metadata.mia["decides"]
+    assert publish.changes(copy, source()) == ["code"] and publish.changes(copy, None) == []
 
 
 def test_the_data_set_is_the_given_one_or_the_default():
     assert publish.dataset_of(executed({"dataset": "mnist"})) == "mnist"
     assert publish.dataset_of(executed()) == "cifar10-mini"
+
+
+# ---- notebooks of anybody ----
+
+
+def test_a_dry_run_writes_nothing(tmp_path):
+    root = repository(tmp_path, source())
+    run = write(executed({"dataset": "mnist"}), tmp_path / "run/01_a.ipynb")
+    assert publish.publish(run, root, dry_run=True)[1] and not (root / "book").exists()
+    publish.publish(run, root)
+    assert not publish.publish(run, root, dry_run=True)[1]
+
+
+EVIL = [
+    "../../../evil",
+    "/tmp/evil",
+    "..",
+    ".",
+    "",
+    ".hidden",
+    "a/b",
+    "a\\b",
+    "x\ny",
+    "a ",
+    "a.",
+    "a..b",
+]
+EVIL += ["<script>", "a`b", "$(x)", "x" * 101, "a\0"]
+
+
+@pytest.mark.parametrize("name", EVIL)
+def test_nothing_is_written_outside_the_folder_of_copies(tmp_path, name):
+    root = repository(tmp_path / "repository", source())
+    notebook = executed({"dataset": "mnist"})
+    notebook.metadata.mia["parameters"]["dataset"] = name
+    run = write(notebook, tmp_path / "run/01_a.ipynb")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(InputError, match="01_a.ipynb: "):
+        publish.publish(run, root)
+    with pytest.raises(InputError, match="cannot name a folder"):
+        publish.folder_name(name)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    "file", ["1_a.ipynb", "01_a b.ipynb", "01_ä.ipynb", "../01_a.ipynb", "a.ipynb"]
+)
+def test_a_copy_has_the_name_of_a_chapter(tmp_path, file):
+    with pytest.raises(InputError, match="no chapter's name"):
+        publish.place(tmp_path, "mnist", file)
+
+
+def test_a_link_out_of_the_folder_of_copies_is_refused(tmp_path):
+    root = repository(tmp_path / "repository", source())
+    (root / "book/runs").mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    (root / "book/runs/mnist").symlink_to(tmp_path / "elsewhere")
+    run = write(executed({"dataset": "mnist"}), tmp_path / "run/01_a.ipynb")
+    with pytest.raises(InputError, match="remove that link"):
+        publish.publish(run, root)
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "record, said",
+    [
+        (None, "does not say what decided it"),
+        ([], "does not say what decided it"),
+        ({"parameters": {}}, "does not say what decided it"),
+        ({"decides": {}, "parameters": ["x"]}, "name the parameters"),
+        ({"decides": {}, "parameters": {"x`y": 1}}, "unknown parameter"),
+        ({"decides": {}, "parameters": {"epochs": "many"}}, "epochs = 'many'"),
+    ],
+)
+def test_what_a_notebook_says_of_itself_is_checked(record, said):
+    notebook = executed()
+    notebook.metadata["mia"] = nbformat.from_dict(record)
+    with pytest.raises(InputError, match=said):
+        publish.published(notebook, source())
+
+
+def test_a_name_with_umlauts_and_blanks_has_a_folder_and_labels_without():
+    copy = publish.published(executed(), source(), where="Größe 2")
+    assert "gap-Größe-2" in publish.labels(copy.cells)
+
+
+TEXTS = ["a`b", "``", "`", "<script>alert(1)</script>", "a\nb", "*x*", "{ref}`gap`", "``a``"]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_a_text_parameter_is_shown_as_it_is(text):
+    from markdown_it import MarkdownIt
+
+    note = publish._note({"name": text, "n": 1})
+    html = MarkdownIt().render(note)
+    soup = BeautifulSoup(html, "html.parser")
+    assert [code.get_text() for code in soup.select("code")] == [f"name = {text!r}", "n = 1"]
+    assert not soup.select("script") and len(soup.select("em")) == 1
 
 
 # ---- results ----
@@ -215,36 +340,113 @@ def copy_run(dataset, root):
     return to.stem
 
 
-def test_results_are_merged_checked_and_the_second_time_unchanged(tmp_path, monkeypatch, capsys):
+def repository_with_book(tmp_path):
     root = repository(tmp_path / "repo", source())
-    (root / "book").mkdir()
+    (root / "book/grids").mkdir(parents=True)
+    shutil.copy(ROOT / "notebooks/10_experiments.ipynb", root / "notebooks")
+    return root
+
+
+def test_results_are_merged_checked_and_the_second_time_unchanged(tmp_path, monkeypatch, capsys):
+    root = repository_with_book(tmp_path)
     monkeypatch.setenv("MIA_RESULTS", str(tmp_path / "results"))
     name = copy_run("digits", tmp_path / "results")
-    argv = ["publish", "--results", "--root", str(root)]
-    assert cli.main(argv) == 0
-    assert "publish: 2 files of results changed" in capsys.readouterr().out
+    argv = ["publish", "results", name, "--root", str(root)]
+    assert main([*argv, "--dry-run"]) == 0
+    assert "publish: 1 runs would be merged" in capsys.readouterr().out
+    assert not (root / "book/results").exists()
+    assert main(argv) == 0
+    assert f"merged: {name}\npublish: 1 runs merged, 0 unchanged" in capsys.readouterr().out
     files = f"records/{name}.jsonl", f"signals/{name}.npz"
     copies = [root / "book/results" / file for file in files]
     before = [path.read_bytes() for path in copies]
-    assert cli.main(argv) == 0
-    assert "publish: 0 files of results changed" in capsys.readouterr().out
+    assert main(argv) == 0
+    assert "publish: 0 runs merged, 1 unchanged" in capsys.readouterr().out
     assert [path.read_bytes() for path in copies] == before
     broken = tmp_path / f"results/records/{name}.jsonl"
     broken.write_text(broken.read_text().replace('"seed": ', '"seed": 0.5, "sede": '))
-    assert cli.main(argv) == 2
+    assert main(argv) == 2
     assert "line 1 lacks [] and has unknown ['sede']" in capsys.readouterr().err
     assert copies[0].read_bytes() == before[0]
 
 
+def test_trial_runs_are_named_and_not_published(tmp_path, monkeypatch, capsys):
+    root = repository_with_book(tmp_path)
+    monkeypatch.setenv("MIA_RESULTS", str(tmp_path / "results"))
+    name = copy_run("digits", tmp_path / "results")
+    argv = ["publish", "results", "--root", str(root)]
+    assert main(argv) == 0
+    assert f"left: {name} is no cell of a grid of the book" in capsys.readouterr().out
+    assert not (root / "book/results").exists()
+    shutil.copy(ROOT / "book/grids/embedded.toml", root / "book/grids")
+    assert main(argv) == 0
+    assert f"merged: {name}" in capsys.readouterr().out
+    assert main([*argv, "--all", name]) == 2
+    assert main([*argv[:2], "r1", *argv[2:]]) == 2
+    assert "no run r1" in capsys.readouterr().err
+
+
+def changed(root, name, new=None, **columns):
+    """Rewrite a run's records with other values, under another name if there is one."""
+    path = root / f"records/{name}.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    columns |= {"run": new} if new else {}
+    text = "".join(json.dumps({**row, **columns}) + "\n" for row in rows)
+    path.with_stem(new or name).write_text(text)
+    return new or name
+
+
+def test_time_decides_nothing(tmp_path):
+    """Neither seconds nor the machine nor the order of merging."""
+    first, second, book = (tmp_path / name for name in ("first", "second", "book"))
+    name = copy_run("digits", first)
+    copy_run("digits", second)
+    changed(second, name, seconds=9999.0, processor="another", torch="9.9")
+    assert merge.merge(first, book).new == [name]
+    before = (book / f"records/{name}.jsonl").read_bytes()
+    assert merge.merge(second, book).same == [name]
+    changed(second, name, auc=0.75)
+    assert merge.merge(second, book).kept == [name]
+    assert (book / f"records/{name}.jsonl").read_bytes() == before
+    assert merge.merge(second, book, named=[name]).new == [name]
+    assert (book / f"records/{name}.jsonl").read_bytes() != before
+
+
+def test_a_later_recipe_takes_the_place_of_an_earlier_one_in_any_order(tmp_path):
+    source = tmp_path / "made"
+    old = copy_run("digits", source)
+    new = changed(source, old, "rfedcba987654321", recipe=1000)
+    results = []
+    for number, order in enumerate([(old, new), (new, old), ()]):
+        book = tmp_path / str(number)
+        for run in order:
+            merge.merge(source, book, runs=[run])
+        merge.merge(source, book)
+        results.append([path.name for path in sorted(book.rglob("*.*"))])
+    assert results[0] == results[1] == results[2] == [f"{new}.jsonl"]
+
+
+def test_two_runs_of_one_recipe_that_exclude_each_other_are_named(tmp_path):
+    source, book = tmp_path / "made", tmp_path / "book"
+    one = copy_run("digits", source)
+    other = changed(source, one, "rfedcba987654321", fingerprint="0" * 64)
+    with pytest.raises(InputError, match="name the one that shall stay"):
+        merge.merge(source, book)
+    assert not book.exists()
+    assert merge.merge(source, book, named=[other]).new == [other]
+    assert merge.merge(source, book, runs=[other]).same == [other]
+    assert merge.merge(source, book, named=[one]).replaced == {other: one}
+
+
 def test_verify_repeats_what_is_cheap_and_fails_on_a_difference(tmp_path, monkeypatch, capsys):
-    from mia_utils.book import contents as book
+    from mia_utils.data import catalog
 
     root = repository(tmp_path / "repo", source())
-    monkeypatch.setattr(book, "SETS", {"digits": "Digits"})
+    monkeypatch.setattr(catalog, "TITLES", {"digits": "Digits"})
     name = copy_run("digits", root / "book/results")
-    argv = ["publish", "--verify", "--root", str(root)]
-    assert cli.main([*argv, "--longest", "0"]) == 2
+    argv = ["publish", "verify", "--root", str(root)]
+    assert main([*argv, "--longest", "0"]) == 2
     assert "no published run on ['digits'] of at most 0 s" in capsys.readouterr().err
-    assert cli.main(argv) == 0
+    assert main(argv) == 0
     said = capsys.readouterr().out
     assert f"{name} loss seed" in said and "differs" not in said

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+import types
 from pathlib import Path
 
 import nbformat
@@ -16,9 +18,11 @@ from conftest import ROOT
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from mia_utils import Store
-from mia_utils.book import notebooks, sweep
-from mia_utils import __main__ as cli
+from mia_utils.book import grid, notebooks, sweep
+from mia_utils.book.execute import KERNEL
+from mia_utils.__main__ import main
 from mia_utils.errors import InputError
+from mia_utils.experiments.parameters import check
 
 TRAINS = """from mia_utils import TrainConfig, load_dataset, quarter_masks, train
 pool = load_dataset(dataset)
@@ -31,7 +35,7 @@ def write(path, *code, prose="Prose.", parameters='dataset = "digits"\nepochs = 
     cells = [new_markdown_cell(prose), new_code_cell(parameters, metadata={"tags": ["parameters"]})]
     path.parent.mkdir(parents=True, exist_ok=True)
     cells += map(new_code_cell, code)
-    nbformat.write(new_notebook(cells=cells, metadata=dict(notebooks.KERNEL)), path)
+    nbformat.write(new_notebook(cells=cells, metadata=dict(KERNEL)), path)
     return path
 
 
@@ -56,7 +60,7 @@ def test_lists_are_axes_and_every_cell_is_there_once(root):
         '[[grid]]\nchapter = "01_a"\nseed = [0, 1]\nepochs = [2, 3]\n'
         '[[grid]]\nchapter = ["01_a"]\nseed = [1, 2]\nepochs = 3\n'
     )
-    todo = sweep.cells(sweep.read_grid(root / "g.toml"), root)
+    todo = grid.cells(grid.read_grid(root / "g.toml"), root)
     assert [(c.given["seed"], c.given["epochs"]) for c in todo] == [
         (0, 2),
         (0, 3),
@@ -75,25 +79,77 @@ def test_lists_are_axes_and_every_cell_is_there_once(root):
         ("[[grid]]\nseed = 1", "no .*grid.* with a chapter"),
         ('[[grid]]\nchapter = "01_a"\nsede = 1', "cell 01_a sede=1: unknown parameter 'sede'"),
         ('[[grid]]\nchapter = "01_a"\nseed = ["x"]', "cell 01_a seed=x: parameter seed = 'x'"),
+        ('[[grid]]\nchapter = "01_a"\nseed = [0.5]', "cell 01_a seed=0.5: parameter seed = 0.5"),
+        ('[[grid]]\nchapter = "01_a"\nseed = 2024-01-01', "seed=2024-01-01: parameter seed"),
+        ('[[grid]]\nchapter = "01_a"\ndataset = 2024', "dataset = 2024: .* quote it"),
+        ('[[grid]]\nchapter = "01_a"\nseed = {a = 1}', "parameter seed = {'a': 1}"),
+        ("grid = [1, 2]", "expected .*grid"),
+        ("grid = 1", "expected .*grid"),
+        ("grid = [[1]]", "expected .*grid"),
+        ("[grid]\nseed = 1", "expected .*grid"),
         ('[[grid]]\nchapter = "01_a"\ndataset = "nowhere"', "dataset=nowhere: no data set"),
-        ('[[grid]]\nchapter = "02_b"', "no chapter '02_b' in .*; it has 01_a"),
+        ('[[grid]]\nchapter = "02_b"', "no notebook 02_b; the chapters in .* are: 01_a"),
+        ("[[grid]]\nchapter = 2", "no notebook 2; the chapters in .* are: 01_a"),
         ('[[grid]]\nchapter = "01_a"\nseed = []', "an axis is empty"),
     ],
 )
 def test_a_wrong_grid_starts_nothing(root, text, message):
     (root / "g.toml").write_text(text)
     with pytest.raises(InputError, match=message):
-        sweep.cells(sweep.read_grid(root / "g.toml"), root)
+        grid.cells(grid.read_grid(root / "g.toml"), root)
     assert not (root / "runs").exists()
+
+
+def test_a_folder_and_nothing_are_no_grid(root):
+    with pytest.raises(InputError, match="is a folder"):
+        grid.read_grid(root)
+    with pytest.raises(InputError, match="no grid .*none.toml"):
+        grid.read_grid(root / "none.toml")
+
+
+def test_settings_are_read_in_the_dry_run(root, capsys):
+    write(root / "notebooks/01_a.ipynb", "x = 1", parameters='dataset = "digits"\nsettings = {}')
+    for text, said in [
+        ('{ lr = "1e-3" }', "cell 01_a settings={'lr': '1e-3'}: .* is a text"),
+        ("{ lr = 2024-01-01 }", "is a date"),
+        ("{ lr = -1 }", "lr=-1"),
+        ("{ rate = 1 }", "'rate'"),
+    ]:
+        (root / "g.toml").write_text(f'[[grid]]\nchapter = "01_a"\nsettings = {text}')
+        assert main(["sweep", str(root / "g.toml"), "--root", str(root), "--dry-run"]) == 2
+        assert re.search(said, capsys.readouterr().err)
+
+
+def test_a_dry_run_downloads_nothing(root, capsys, monkeypatch):
+    def never(*arguments, **options):
+        pytest.fail("a download began")
+
+    monkeypatch.setattr("mia_utils.data.download.download_dataset", never)
+    monkeypatch.setenv("MIA_DATA", str(root / "data"))
+    argv = [
+        "sweep",
+        "--root",
+        str(root),
+        "--chapter",
+        "01_a",
+        "-p",
+        "dataset",
+        "mnist",
+        "--dry-run",
+    ]
+    assert main(argv) == 0
+    said = capsys.readouterr().out
+    assert "1 waiting" in said and "downloaded by the sweep: mnist" in said
+    assert not (root / "data").exists()
 
 
 def test_every_grid_of_the_book_fits_its_chapter():
     for path in sorted((ROOT / "book/grids").glob("*.toml")):
-        for block in sweep.read_grid(path):
-            for chapter, given in sweep.combinations(block):
-                source = sweep.find_chapter(chapter, ROOT)
+        for block in grid.read_grid(path):
+            for chapter, given in grid.combinations(block):
+                source = notebooks.find_chapter(chapter, ROOT)
                 known = notebooks.parameters(notebooks.read(source))
-                notebooks.check_parameters(known, given)
+                check(known, given)
 
 
 # ---- execution ----
@@ -102,34 +158,35 @@ def test_every_grid_of_the_book_fits_its_chapter():
 def test_failed_cells_keep_their_notebook_and_the_others_go_on(root, capsys):
     write(root / "notebooks/01_a.ipynb", "1 / (seed - 1)")
     argv = ["sweep", "--root", str(root), "--chapter", "01_a", "-p", "seed", "0", "1"]
-    assert cli.main([*argv, "--jobs", "2"]) == 1
+    assert main([*argv, "--jobs", "2"]) == 1
     said = capsys.readouterr()
     assert "sweep: 2 cells: 1 done, 1 failed" in said.out
+    assert "mia publish runs FILE ..." in said.out and str(root / "runs") in said.out
     assert "failed: 01_a seed=1: ZeroDivisionError: division by zero (cell [3]" in said.err
     assert [p.parent.name for p in (root / "runs").glob("*/01_a.failed.ipynb")]
     before = stamps(root)
-    assert cli.main([*argv, "--dry-run"]) == 0
+    assert main([*argv, "--dry-run"]) == 0
     assert "1 done, 1 waiting" in capsys.readouterr().out
-    assert cli.main(argv) == 1 and stamps(root) == before  # the failed one alone
+    assert main(argv) == 1 and stamps(root) == before  # the failed one alone
 
 
 def test_prose_changes_nothing_and_code_its_own_cells(root):
     write(root / "notebooks/02_b.ipynb", "x = 1")
     blocks = [{"chapter": ["01_a", "02_b"], "seed": [0]}]
-    first = sweep.cells(blocks, root)
+    first = grid.cells(blocks, root)
     sweep.run_cells(first, jobs=2)
     assert [c.state for c in first] == ["done"] * 2
     write(root / "notebooks/01_a.ipynb", "print(seed)", prose="Better prose.")
-    assert [c.state for c in sweep.cells(blocks, root)] == ["done"] * 2
+    assert [c.state for c in grid.cells(blocks, root)] == ["done"] * 2
     write(root / "notebooks/02_b.ipynb", "x = 2")
-    assert [c.state for c in sweep.cells(blocks, root)] == ["done", "waiting"]
+    assert [c.state for c in grid.cells(blocks, root)] == ["done", "waiting"]
 
 
 def test_a_chapter_edited_while_a_sweep_runs_is_not_kept_under_the_old_hash(root):
-    todo = sweep.cells([{"chapter": "01_a"}], root)
+    todo = grid.cells([{"chapter": "01_a"}], root)
     write(root / "notebooks/01_a.ipynb", "print(-seed)")
     sweep.run_cells(todo)
-    assert todo[0].state == "failed" and "changed since the sweep began" in todo[0].error
+    assert todo[0].state == "failed" and "changed since this began" in todo[0].error
     assert stamps(root) == {}
 
 
@@ -179,9 +236,9 @@ def wait_until(condition, seconds=30):
 
 def test_interrupted_a_sweep_stops_its_cells(root):
     write(root / "notebooks/01_a.ipynb", "import time; time.sleep(seed * 60)")
-    todo = sweep.cells([{"chapter": "01_a", "seed": [0, 1]}], root)
+    todo = grid.cells([{"chapter": "01_a", "seed": [0, 1]}], root)
 
-    def stop():
+    def stop(running):
         if todo[0].state == "done":
             raise KeyboardInterrupt
 
@@ -196,11 +253,11 @@ def test_the_cluster_is_passed_on(root, capsys, monkeypatch):
     code = "import os; print(os.environ['MIA_BACKEND'], os.environ['MIA_SCHEDULER'])"
     write(root / "notebooks/01_a.ipynb", code)
     argv = ["sweep", "--root", str(root), "--chapter", "01_a", "--scheduler", "tcp://a:1"]
-    assert cli.main([*argv, "--backend", "dask"]) == 0
+    assert main([*argv, "--backend", "dask"]) == 0
     (path,) = stamps(root)
-    assert notebooks.read(path).cells[-1].outputs[0].text == "dask tcp://a:1\n"
+    assert notebooks.read(path)["cells"][-1]["outputs"][0]["text"] == "dask tcp://a:1\n"
     assert "MIA_BACKEND" not in os.environ
-    assert cli.main(argv) == 2 and "scheduler=" in capsys.readouterr().err
+    assert main(argv) == 2 and "scheduler=" in capsys.readouterr().err
 
 
 # ---- what is told ----
@@ -208,8 +265,9 @@ def test_the_cluster_is_passed_on(root, capsys, monkeypatch):
 
 def made(seed, state, seconds=None, dataset="digits"):
     values = {"dataset": dataset, "architecture": "mlp", "seed": seed}
-    source = Path("01_a.ipynb")
-    return sweep.Cell(source, values, values, str(seed), source, state=state, seconds=seconds)
+    return grid.Cell(
+        Path("01_a.ipynb"), values, values, run=str(seed), state=state, seconds=seconds
+    )
 
 
 def test_time_left_comes_from_the_cells_most_alike():
@@ -223,29 +281,98 @@ def test_time_left_comes_from_the_cells_most_alike():
 def test_each_event_is_one_line_where_there_is_no_terminal():
     todo = [made(0, "waiting"), made(1, "waiting")]
     stream = io.StringIO()
-    table = sweep.Table(todo, 1, stream)
-    table()
+    shown = sweep.Progress(todo, 1, stream)
+    shown({})
     todo[0].state, todo[0].seconds = "done", 5
     todo[1].state, todo[1].error = "failed", "no memory"
-    table()
-    table()
+    shown({})
+    shown({})
+    shown.close()
     assert stream.getvalue().splitlines() == [
         "done    01_a dataset=digits architecture=mlp seed=0 (5 s)",
         "failed  01_a dataset=digits architecture=mlp seed=1: no memory",
-        "  2 cells: 1 done, 1 failed",
     ]
 
 
-def test_on_a_terminal_the_table_is_drawn_again(monkeypatch):
-    monkeypatch.setattr(os, "get_terminal_size", lambda fd: os.terminal_size((60, 8)))
+def test_on_a_terminal_the_last_line_says_what_goes_on():
     stream = io.StringIO()
-    stream.isatty, stream.fileno = lambda: True, lambda: 1
-    todo = [made(seed, "waiting") for seed in range(9)]
-    table = sweep.Table(todo, 1, stream)
-    table()
+    stream.isatty = lambda: True
+    todo = [made(seed, "waiting") for seed in range(2)]
+    shown = sweep.Progress(todo, 1, stream)
     todo[0].state = "running"
-    table()
-    first, second = stream.getvalue().split("\x1b[6A\x1b[J")
-    assert len(first.splitlines()) == 6 and "and 5 more" in first
-    assert second.startswith("running 01_a")
-    assert all(len(line) < 60 for line in second.splitlines())
+    shown({0: types.SimpleNamespace(at=3, cells=9, said="training: 50%|##| 1/2")})
+    last = stream.getvalue().split("\r")[-1]
+    assert last.startswith("2 cells: 1 running, 1 waiting") and "training: 50%" in last
+    assert "01_a cell 3 of 9" in last
+    shown.close()
+
+
+def test_a_worker_tells_how_far_its_trainings_are(root):
+    """What a notebook's own progress bar says reaches the one who waits."""
+    code = """import sys, time
+for done in range(40):
+    print(f"\\rtraining: {done}|###| {done}/40", end="", file=sys.stderr, flush=True)
+    time.sleep(0.1)"""
+    write(root / "notebooks/01_a.ipynb", code)
+    told = set()
+    sweep.run_cells(
+        grid.cells([{"chapter": "01_a"}], root),
+        on_change=lambda running: told.update(map(sweep.doing, running.values())),
+    )
+    assert any(line.startswith("cell 3 of 3, training: ") for line in told), told
+
+
+def test_a_worker_whose_parent_is_killed_ends_with_its_kernel(root):
+    """SIGKILL leaves no time to stop anything: the worker sees that its stdin has ended."""
+    write(root / "notebooks/01_a.ipynb", "import time; time.sleep(600)")
+    command = [sys.executable, "-m", "mia_utils", "run", "1", "--root", str(root)]
+    process = subprocess.Popen(command)
+    wait_until(lambda: len(workers(root)) >= 3)
+    process.kill()
+    process.wait()
+    wait_until(lambda: not workers(root), seconds=5)
+    assert not list((root / "runs").glob("*/.*"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("command", ["run", "sweep", "book"])
+def test_interrupted_a_command_says_one_line_and_leaves_nothing(root, command, number):
+    write(root / "notebooks/01_a.ipynb", "import time; time.sleep(600)")
+    (root / "book/grids").mkdir(parents=True)
+    (root / "book/grids/book.toml").write_text('[[grid]]\nchapter = ["01_a"]\n')
+    argv = {
+        "run": ["run", "1", "-p", "seed", "3"],
+        "sweep": ["sweep", "--chapter", "01_a", "-p", "seed", "0", "1", "--jobs", "2"],
+        "book": ["book", "run"],
+    }[command]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mia_utils", *argv, "--root", str(root)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    wait_until(lambda: list((root / "runs").glob("*/.*.ipynb")))
+    began = time.monotonic()
+    os.killpg(process.pid, number)
+    said = process.communicate()[1]
+    assert time.monotonic() - began < 5
+    assert process.returncode == 130
+    assert said == "mia: stopped; what had finished is kept\n"
+    wait_until(lambda: not workers(root), seconds=2)
+    assert not list((root / "runs").glob("*/.*")) and not list((root / "runs").glob("*/*.ipynb"))
+
+
+def test_what_a_cell_started_dies_with_it(root):
+    """The kernel's own workers, too."""
+    code = "import subprocess, sys\nsubprocess.run([sys.executable, '-c', 'import time; time.sleep(600)'])"
+    write(root / "notebooks/01_a.ipynb", code)
+    todo = grid.cells([{"chapter": "01_a"}], root)
+
+    def stop(running):
+        if len(workers(root)) >= 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        sweep.run_cells(todo, on_change=stop)
+    assert workers(root) == [] and todo[0].state == "waiting"

@@ -2,13 +2,13 @@
 
 A chapter is met at its copy on CIFAR-10 if there is one, else at the copy that `make book` executes
 on the embedded images. Its other copies are an appendix: linked from the chapter's head, and in no
-table of contents. `python -m mia_utils.book.contents` rewrites _toc.yml from the files at hand.
+table of contents. `mia book contents` rewrites _toc.yml from the files at hand.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
+import re
 from pathlib import Path
 
 from . import notebooks, publish
@@ -94,7 +94,7 @@ def toc(root: str | os.PathLike) -> str:
             files = [{"file": f"book/{name}", **_below(root, name)} for name in there]
             parts.append({"caption": caption, "chapters": files})
     contents = {"format": "jb-book", "root": "book/index", "parts": parts}
-    head = "# Written by `python -m mia_utils.book.contents` from the files at hand.\n"
+    head = "# Written by `mia book contents` from the files at hand.\n"
     return head + yaml.safe_dump(contents, sort_keys=False, allow_unicode=True)
 
 
@@ -112,12 +112,8 @@ def write_toc(root: str | os.PathLike) -> bool:
     return True
 
 
-def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m mia_utils.book.contents", description=__doc__)
-    parser.add_argument("--root", type=Path, default=Path())
-    write_toc(parser.parse_args(argv).root)
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
+def missing(root: str | os.PathLike) -> list[str]:
+    """The pages in the table of contents that are not there: chapters that were not executed."""
+    names = re.findall(r"^[\s-]*(?:file|root): (\S+)$", toc(root), re.MULTILINE)
+    ends = (".md", ".ipynb")
+    return [n for n in names if not any(Path(root, f"{n}{end}").exists() for end in ends)]

@@ -103,7 +103,7 @@ def table_of_copies(root: str | os.PathLike) -> str:
 
 
 def _relabel(cells: list[NotebookNode], folder: str, met: bool) -> None:
-    ending = f"-{folder}"
+    ending = publish.label_ending(folder)
     if met and folder != publish.DEFAULT_SET:
         publish.rename_labels(cells, lambda label: label.removesuffix(ending))
     elif not met and folder == publish.DEFAULT_SET:

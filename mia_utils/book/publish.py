@@ -1,28 +1,36 @@
 """Executed notebooks made fit for the book: no traces of the machine, unique labels, no errors.
 
 A copy lies at book/runs/DATASET/NN_name.ipynb. Its outputs come from one execution, its prose from
-the chapter's source as long as their code cells are the same; `mia publish --check` names the
-copies whose source has changed since, and the book shows a banner on them.
+the chapter's source as long as their code is the same; the book shows a banner on copies of which
+anything has changed that decided them (`state`).
+
+An executed notebook may come from anybody: what it says of itself is checked like any other input,
+and nothing is written outside the folder of copies.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 from nbformat import NotebookNode, from_dict
 from nbformat.v4 import new_code_cell, new_markdown_cell
 
-from . import notebooks
 from ..errors import InputError
+from ..experiments.parameters import check
+from ..files import write_if_changed
+from . import notebooks, state
+from .execute import KERNEL, as_bytes
+from .source import code_hash
 
 DEFAULT_SET = "cifar10-mini"
 NOTE = "mia-note"
 WIDGET = "application/vnd.jupyter.widget-view+json"
+_FOLDER = re.compile(r"\w(?:[\w .+-]{0,98}[\w+-])?")
+_FILE = re.compile(r"[0-9]{2}_\w+\.ipynb", re.ASCII)
+
 
 # Where a MyST page gives a label: `(label)=`, `:label: x` or `:name: x`, and `$$ (label)`.
 DEFINED = re.compile(
@@ -123,22 +131,88 @@ def errors(notebook: NotebookNode) -> list[str]:
 # ---- one copy ----------------------------------------------------------------------------------
 
 
-def run_parameters(executed: NotebookNode) -> dict:
-    """The parameters that an execution was given, by `mia run` or by plain Papermill."""
-    for record in (executed.metadata.get("mia"), executed.metadata.get("papermill")):
-        if record and record.get("parameters") is not None:
-            return dict(record["parameters"])
-    return {}
+def read(path: str | os.PathLike) -> NotebookNode:
+    """As `notebooks.read`, with attributes."""
+    return from_dict(notebooks.read(path))
+
+
+def source_hash(notebook: NotebookNode) -> str:
+    """Hash of the author's code cells: neither prose nor outputs nor injected values."""
+    return code_hash(cell["source"] for cell in notebooks.code_cells(notebook))
+
+
+def record_of(executed: NotebookNode) -> dict:
+    """What `mia run` wrote into the notebook that it executed.
+
+    Returns
+    -------
+    dict
+        `run`, `decides`, and `parameters` as the notebook's own parameters cell reads them.
+
+    Raises
+    ------
+    InputError
+        If it was not executed by `mia run`, or what it says cannot be so.
+    """
+    record = executed.metadata.get("mia")
+    if not isinstance(record, dict) or not isinstance(record.get("decides"), dict):
+        raise InputError(
+            "it does not say what decided it; execute the chapter by mia run NN, mia sweep or "
+            "make book"
+        )
+    given = record.get("parameters")
+    if not isinstance(given, dict):
+        raise InputError(f"its metadata name the parameters {given!r}; execute it by mia run")
+    values = check(notebooks.parameters(executed), given)
+    return {**record, "parameters": {name: values[name] for name in given}}
 
 
 def dataset_of(executed: NotebookNode) -> str:
     """The data set of an executed notebook: as given, else its parameter's default."""
-    values = {**notebooks.parameters(executed), **run_parameters(executed)}
-    return str(values.get("dataset", DEFAULT_SET))
+    given = executed.metadata.get("mia", {}).get("parameters", {})
+    return str({**notebooks.parameters(executed), **given}.get("dataset", DEFAULT_SET))
+
+
+def folder_name(name: str) -> str:
+    """A name, if it may be that of a folder of copies.
+
+    Raises
+    ------
+    InputError
+        If it holds anything but letters, digits, `_`, `-`, `+`, `.` and blanks, or begins or ends
+        with what a file system could take for more than a name.
+    """
+    if not _FOLDER.fullmatch(name) or ".." in name:
+        raise InputError(
+            f"{name!r} cannot name a folder of copies; expected letters, digits, _ - + . and "
+            "blanks, beginning with a letter or digit"
+        )
+    return name
+
+
+def label_ending(folder: str) -> str:
+    """What the labels of the copies in a folder end with.
+
+    >>> label_ending("faces 2")
+    '-faces-2'
+    """
+    return "-" + re.sub(r"[^\w-]+", "-", folder)
+
+
+def code_span(text: str) -> str:
+    """Markdown that shows a text as it is, whatever is in it.
+
+    >>> code_span("a`b")
+    '``a`b``'
+    """
+    longest = max((len(run) for run in re.findall("`+", text)), default=0)
+    fence = "`" * (longest + 1)
+    blank = " " if text.startswith("`") or text.endswith("`") else ""
+    return f"{fence}{blank}{text}{blank}{fence}"
 
 
 def _note(given: dict) -> str:
-    listed = ", ".join(f"`{name} = {value!r}`" for name, value in given.items())
+    listed = ", ".join(code_span(f"{name} = {value!r}") for name, value in given.items())
     return f"*This copy was executed with* {listed}."
 
 
@@ -161,7 +235,7 @@ def published(
     Parameters
     ----------
     executed : NotebookNode
-        What Papermill wrote, or a copy published earlier.
+        What `mia run` wrote, or a copy published earlier.
     source : NotebookNode, optional
         The chapter as it is now. Its prose is taken if its code cells are those of `executed`.
     where : str, optional
@@ -171,8 +245,8 @@ def published(
     Raises
     ------
     InputError
-        If there is an error output, a code cell that was not executed, or a copy published
-        earlier whose source has changed since.
+        If there is an error output, a code cell that was not executed, a name that cannot be a
+        folder's, no record of what decided it, or a copy published earlier whose code has changed.
     """
     found = errors(executed)
     if found:
@@ -180,16 +254,17 @@ def published(
     ran = notebooks.code_cells(executed)
     if any(cell.execution_count is None and cell.source.strip() for cell in ran):
         raise InputError("the notebook holds code cells that were not executed; run it first")
-    hashed = notebooks.source_hash(executed)
-    again = "published" in executed.metadata.get("mia", {})
-    if source is None or notebooks.source_hash(source) != hashed:
-        if again:
-            raise InputError("this copy is published already and its source has changed since")
+    if source is None or source_hash(source) != source_hash(executed):
+        if "published" in executed.metadata.get("mia", {}):
+            raise InputError("this copy is published already and its chapter's code has changed")
         source = executed
-    given, dataset = run_parameters(executed), dataset_of(executed)
+    record = record_of(executed)
+    given, dataset = record["parameters"], dataset_of(executed)
+    where = folder_name(where or dataset)
     results = iter(ran)
     cells: list[NotebookNode] = []
-    for cell in source.cells:
+    for number, cell in enumerate(source.cells):
+        cell.setdefault("id", f"cell-{number}")
         tags = notebooks.tags(cell)
         if notebooks.INJECTED in tags:
             continue
@@ -199,18 +274,16 @@ def published(
         cells.append(_code(cell, next(results)))
         if notebooks.PARAMETERS in tags and given:
             cells += _injected(executed, cell.id, given)
-    where = where or dataset
     if where != DEFAULT_SET:
-        suffix_labels(cells, f"-{where}")
-    record = executed.metadata.get("mia", {})
+        suffix_labels(cells, label_ending(where))
     metadata = {
-        **notebooks.KERNEL,
+        **KERNEL,
         "mia": {
             "published": True,
-            "source_hash": hashed,
+            "run": state.run_hash(record["decides"]),
+            "decides": record["decides"],
             "dataset": dataset,
             "parameters": given,
-            **({"run": record["run"]} if "run" in record else {}),
         },
     }
     return from_dict({"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5})
@@ -238,7 +311,7 @@ def _injected(executed: NotebookNode, anchor: str, given: dict) -> list[Notebook
 def source_of(root: str | os.PathLike, copy: str | os.PathLike) -> NotebookNode | None:
     """The chapter that a copy was made from, as it is now, or None if it is gone."""
     path = Path(root, "notebooks", Path(copy).name)
-    return notebooks.read(path) if path.exists() else None
+    return read(path) if path.exists() else None
 
 
 def copies(root: str | os.PathLike) -> list[Path]:
@@ -247,118 +320,87 @@ def copies(root: str | os.PathLike) -> list[Path]:
     return sorted(path for path in found if path.parent.name != DEFAULT_SET)
 
 
+def place(root: str | os.PathLike, folder: str, file: str) -> Path:
+    """ROOT/book/runs/FOLDER/FILE, if it lies there and nowhere else.
+
+    Raises
+    ------
+    InputError
+        If one of the names cannot be one, or leads elsewhere (a link).
+    """
+    if not _FILE.fullmatch(file):
+        raise InputError(f"{file!r} is no chapter's name; expected NN_name.ipynb")
+    runs = Path(root, "book/runs")
+    path = runs / folder_name(folder) / file
+    if path.resolve() != runs.resolve() / folder / file:
+        raise InputError(f"{path} leads to {path.resolve()}; remove that link")
+    return path
+
+
 def publish(
-    executed: str | os.PathLike, root: str | os.PathLike, *, where: str | None = None
+    executed: str | os.PathLike,
+    root: str | os.PathLike,
+    *,
+    where: str | None = None,
+    dry_run: bool = False,
 ) -> tuple[Path, bool]:
     """Make one executed notebook a page of the book under `root`.
 
     Returns
     -------
     (Path, bool)
-        The copy, and whether its bytes changed.
+        The copy, and whether its bytes change.
 
     Raises
     ------
     InputError
-        As `published`, with the file's name.
+        As `published` and `place`, with the file's name.
     """
     executed = Path(executed)
-    notebook = notebooks.read(executed)
+    notebook = read(executed)
     try:
         copy = published(notebook, source_of(root, executed), where=where)
+        path = place(root, where or copy.metadata.mia.dataset, executed.name)
     except InputError as error:
         raise InputError(f"{executed}: {error}") from None
-    folder = where or copy.metadata.mia.dataset
-    path = Path(root, "book/runs", folder, executed.name)
-    return path, notebooks.write(copy, path)
+    content = as_bytes(copy)
+    if dry_run:
+        return path, not path.exists() or path.read_bytes() != content
+    return path, write_if_changed(path, content)
 
 
-def is_old(copy: NotebookNode, source: NotebookNode | None) -> bool:
-    """Whether a chapter's code has changed since this copy of it was executed."""
-    hashed = copy.metadata["mia"]["source_hash"]
-    return source is not None and hashed != notebooks.source_hash(source)
+def changes(copy: NotebookNode, source: NotebookNode | None) -> list[str]:
+    """The parts of what decides a copy (`state.decides`) that have changed since its execution.
+
+    A part that cannot be found today has changed. Without its chapter a copy stays as it is.
+    """
+    if source is None:
+        return []
+    record = copy.metadata.get("mia", {})
+    decided = record.get("decides")
+    if not isinstance(decided, dict):
+        return ["code"]
+    try:
+        values = check(notebooks.parameters(source), record["parameters"])
+        return state.changed(decided, state.decides(source, values, recorded=decided))
+    except (InputError, KeyError):
+        return ["parameters"]
 
 
-def old_copies(root: str | os.PathLike) -> list[Path]:
-    """The copies under book/runs whose source has changed since."""
-    return [path for path in copies(root) if is_old(notebooks.read(path), source_of(root, path))]
+def old_copies(root: str | os.PathLike) -> dict[Path, list[str]]:
+    """The copies under book/runs of which something has changed since, and what."""
+    state.forget()
+    found = {path: changes(read(path), source_of(root, path)) for path in copies(root)}
+    return {path: parts for path, parts in found.items() if parts}
 
 
-def refresh(root: str | os.PathLike) -> list[Path]:
+def refresh(root: str | os.PathLike, *, dry_run: bool = False) -> list[Path]:
     """Bring today's prose into all copies whose code has not changed; return those rewritten."""
-    old = set(old_copies(root))
-    return [
-        path
-        for path in copies(root)
-        if path not in old and publish(path, root, where=path.parent.name)[1]
-    ]
-
-
-# ---- command -----------------------------------------------------------------------------------
-
-
-def add_publish(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("executed", nargs="*", type=Path, help="notebooks that `mia run` wrote")
-    parser.add_argument("--root", type=Path, default=Path(), help="the repository, default: here")
-    parser.add_argument(
-        "--results",
-        action="store_true",
-        help="merge the records and signals in MIA_RESULTS into book/results",
-    )
-    what = parser.add_mutually_exclusive_group()
-    what.add_argument("--check", action="store_true", help="name copies older than their source")
-    what.add_argument("--refresh", action="store_true", help="bring changed prose into all copies")
-    what.add_argument(
-        "--verify", action="store_true", help="repeat the cheap runs on real data, print a log"
-    )
-    parser.add_argument("--data", type=Path, metavar="DIR", help="data sets, else MIA_DATA")
-    parser.add_argument(
-        "--longest", type=float, metavar="SECONDS", help="with --verify: what is cheap (900)"
-    )
-    parser.set_defaults(call=_publish)
-
-
-def _verify(arguments: argparse.Namespace, folder: Path) -> int:
-    from . import contents as book
-    from ..experiments import records as results, verify
-
-    root = arguments.data and arguments.data.expanduser().resolve()
-    longest = verify.CHEAP if arguments.longest is None else arguments.longest
-    frame = results.read(folder)
-    checks = []
-    with notebooks.environment(MIA_DATA=root), tempfile.TemporaryDirectory() as store:
-        for name in verify.choose(frame, set(book.SETS), longest=longest):
-            checks += verify.verify(frame, name, store=store)
-    print(verify.report(checks))
-    return 1 if any(check.failed for check in checks) else 0
-
-
-def _publish(arguments: argparse.Namespace) -> int:
-    from .contents import write_toc
-
-    root = arguments.root
-    if not (root / "book").is_dir():
-        raise InputError(f"no folder {root / 'book'}; call it in the repository or give --root")
-    if arguments.check:
-        old = old_copies(root)
-        for path in old:
-            print(f"{path}: its chapter's code has changed since it was executed")
-        print(f"publish: {len(old)} of {len(copies(root))} copies are older than their source")
-        return 1 if old else 0
-    if arguments.verify:
-        return _verify(arguments, root / "book/results")
-    if arguments.results:
-        from ..experiments import records as results
-
-        changed = results.merge(results.results_root(), root / "book/results")
-        for path in changed:
-            print(f"{'merged' if path.exists() else 'replaced'}: {path}")
-        print(f"publish: {len(changed)} files of results changed")
-    for path in refresh(root) if arguments.refresh else ():
-        print(f"prose refreshed: {path}")
-    for executed in arguments.executed:
-        path, changed = publish(executed, root)
-        print(f"{'published' if changed else 'unchanged'}: {path}")
-    if write_toc(root):
-        print("table of contents rewritten: _toc.yml")
-    return 0
+    found = []
+    for path in copies(root):
+        copy, source = read(path), source_of(root, path)
+        known = source is not None and "decides" in copy.metadata.mia
+        if known and source_hash(copy) == source_hash(source):
+            if publish(path, root, where=path.parent.name, dry_run=dry_run)[1]:
+                found.append(path)
+    return found

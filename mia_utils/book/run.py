@@ -1,19 +1,35 @@
-"""`mia run`: a notebook executed with other parameters, kept under the hash of what decides it."""
+"""A notebook executed with other parameters, kept under the hash of what decides it."""
 
 from __future__ import annotations
 
-import argparse
 import os
+import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from . import notebooks
-from ..engine.backend import BACKENDS, resolve_backend
+from ..errors import InputError
+from . import grid, state, sweep
 
 
-def runs_root() -> Path:
-    """Where executed notebooks are kept: $MIA_RUNS, else ~/.cache/mia/runs."""
-    return Path(os.environ.get("MIA_RUNS") or Path.home() / ".cache/mia/runs").expanduser()
+def destination(source: Path, out: str | os.PathLike) -> Path:
+    """Where `--out` puts a notebook: that file, or in that folder under its own name.
+
+    Raises
+    ------
+    InputError
+        If it is no .ipynb, or would overwrite a notebook that is edited: the source itself, or
+        one that Jupytext pairs with a file beside it.
+    """
+    path = Path(out)
+    if str(out).endswith(("/", os.sep)) or path.is_dir():
+        path = path / source.name
+    if path.suffix != ".ipynb":
+        raise InputError(f"--out {out}; expected a file such as {path.stem}.ipynb, or a folder/")
+    paired = path.exists() and any(path.with_suffix(end).exists() for end in (".md", ".py"))
+    if paired or (path.exists() and path.samefile(source)):
+        raise InputError(f"--out {out} would overwrite a source; choose another file, or a folder/")
+    return path
 
 
 def run_notebook(
@@ -21,81 +37,43 @@ def run_notebook(
     given: Mapping | None = None,
     *,
     out: str | os.PathLike | None = None,
+    force: bool = False,
     progress: bool = True,
-) -> tuple[Path, bool]:
+) -> tuple[grid.Cell, bool]:
     """Execute a notebook unless the same run is there already.
 
-    Same means: same code cells, parameters, data and package. Kept as MIA_RUNS/HASH/NAME.ipynb,
-    or at `out`.
+    Same means: nothing has changed of what `state.decides` looks at. Kept as
+    MIA_RUNS/HASH/NAME.ipynb, or at `out`.
+
+    Parameters
+    ----------
+    force : bool
+        Execute it even so.
 
     Returns
     -------
-    (Path, bool)
-        The finished notebook, and whether it was executed now.
-
-    Raises
-    ------
-    InputError, NotebookError
-        As `notebooks.execute`.
-    """
-    source = Path(source)
-    notebook = notebooks.read(source)
-    values = notebooks.check_parameters(notebooks.parameters(notebook), dict(given or {}))
-    run = notebooks.run_hash(notebook, values)
-    path = Path(out) if out else runs_root() / run / source.name
-    if notebooks.is_done(path, run):
-        return path, False
-    return notebooks.execute(source, path, given, run=run, progress=progress), True
-
-
-def add_places(parser: argparse.ArgumentParser) -> None:
-    """The options that say where data and models lie, and who trains."""
-    parser.add_argument("--data", type=Path, metavar="DIR", help="data sets, else MIA_DATA")
-    parser.add_argument("--store", type=Path, metavar="DIR", help="trained models, else MIA_STORE")
-    parser.add_argument("--backend", choices=BACKENDS, help="who trains, else MIA_BACKEND or loky")
-    parser.add_argument("--scheduler", metavar="ADDRESS", help="of Dask, else MIA_SCHEDULER")
-
-
-def places(arguments: argparse.Namespace) -> dict[str, str | None]:
-    """Those options as environment variables for kernels; None where one was not given.
+    (Cell, bool)
+        What was run, with `out`, `state` and `error`; and whether it was executed now.
 
     Raises
     ------
     InputError
-        If backend and scheduler do not go together.
+        As `grid.cell` and `destination`, before anything starts.
     """
-    if arguments.backend or arguments.scheduler:
-        resolve_backend(arguments.backend, arguments.scheduler)
-    roots = {"MIA_DATA": arguments.data, "MIA_STORE": arguments.store}
-    return {
-        **{name: path and str(path.expanduser().resolve()) for name, path in roots.items()},
-        "MIA_BACKEND": arguments.backend,
-        "MIA_SCHEDULER": arguments.scheduler,
-    }
+    source = Path(source)
+    state.forget()
+    path = destination(source, out) if out else None
+    cell = grid.cell(source, given or {}, out=path, download=True)
+    if cell.state == grid.DONE and not force:
+        return cell, False
+    cell.state = grid.WAITING
+    began = time.monotonic()
+    with sweep.line(sys.stderr, live=progress and sys.stderr.isatty()) as line:
 
+        def tell(running: Mapping) -> None:
+            told = " ".join(map(sweep.doing, running.values()))
+            elapsed = sweep.duration(time.monotonic() - began)
+            line.set_description_str(f"{source.stem} ({elapsed}): {told}")
 
-def add_run(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("notebook", help="an .ipynb with a cell tagged 'parameters'")
-    parser.add_argument(
-        "-p",
-        "--parameter",
-        nargs=2,
-        action="append",
-        default=[],
-        metavar=("NAME", "VALUE"),
-        help="a parameter of that cell, any number of times",
-    )
-    add_places(parser)
-    parser.add_argument("--out", type=Path, metavar="PATH", help="else MIA_RUNS/HASH/NAME.ipynb")
-    parser.set_defaults(call=_run)
-
-
-def _run(arguments: argparse.Namespace) -> int:
-    known = notebooks.parameters(notebooks.read(arguments.notebook))
-    given = {
-        name: notebooks.parse_parameter(name, text, known) for name, text in arguments.parameter
-    }
-    with notebooks.environment(**places(arguments)):
-        path, executed = run_notebook(arguments.notebook, given, out=arguments.out)
-    print(f"{'done' if executed else 'nothing changed since'}: {path}")
-    return 0
+        sweep.run_cells([cell], on_change=tell)
+    return cell, True

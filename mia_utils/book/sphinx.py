@@ -9,11 +9,19 @@ from pathlib import Path
 
 from . import contents, decorate, publish
 
-BANNER = """```{admonition} This copy is older than its source
+BANNER = """```{{admonition}} This copy is older than its source
 :class: warning
-The code of this chapter has changed since it was executed here. The text and the results below
-belong to the earlier code.
+Since this page was executed, {changes} changed. The text and the results below belong to what was
+there before.
 ```"""
+CHANGES = {
+    "code": "the code of the chapter",
+    "package": "code of the package that it uses",
+    "parameters": "its parameters",
+    "data": "its data",
+    "architectures": "its model",
+    "tables": "the tables that it reads",
+}
 MODULES = re.compile(r"^% (modules|files): ([\w.]+)$", re.MULTILINE)
 HIDDEN = re.compile(r"_|cli$")
 COPIES = re.compile(r"^% copies$", re.MULTILINE)
@@ -66,9 +74,11 @@ def page_source(root: str | os.PathLike, docname: str, text: str) -> str:
 
     page = Path(root, f"{docname}.ipynb")
     notebook = nbformat.reads(text, as_version=4)
-    if publish.is_old(notebook, publish.source_of(root, page)):
+    changes = publish.changes(notebook, publish.source_of(root, page))
+    if changes:
+        told = BANNER.format(changes=" and ".join(CHANGES[part] for part in changes))
         first = notebook.cells[0]
-        first.source = TITLE.sub(lambda title: f"{title[0]}\n\n{BANNER}\n", first.source, count=1)
+        first.source = TITLE.sub(lambda title: f"{title[0]}\n\n{told}\n", first.source, count=1)
     decorate.decorate(root, docname, notebook)
     return nbformat.writes(notebook)
 
@@ -86,7 +96,18 @@ def _add_copies(app, config) -> None:
 
 
 def setup(app) -> dict:
-    """Register with Sphinx."""
+    """Register with Sphinx.
+
+    Raises
+    ------
+    ConfigError
+        If a chapter was not executed: Sphinx would stumble over what refers to it.
+    """
+    from sphinx.errors import ConfigError
+
+    absent = contents.missing(app.srcdir)
+    if absent:
+        raise ConfigError(f"{len(absent)} pages are not there yet ({absent[0]}); run: make book")
 
     def source_read(app, docname: str, source: list[str]) -> None:
         source[0] = page_source(app.srcdir, docname, source[0])

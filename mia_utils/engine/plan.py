@@ -1,4 +1,4 @@
-"""`mia plan`: what a set of trainings will cost, before it is started.
+"""What a set of trainings will cost, before it is started.
 
 Time is operations divided by speed. A record's training step costs three forward passes (forward,
 gradients of the activations, gradients of the weights); the speed comes from a few real steps of
@@ -7,8 +7,6 @@ the same model on this machine, or from $MIA_FLOPS for another one.
 
 from __future__ import annotations
 
-import argparse
-import os
 import time
 from dataclasses import dataclass
 
@@ -189,103 +187,3 @@ def _activations(model, shape: tuple[int, ...]) -> int:
     for hook in hooks:
         hook.remove()
     return total
-
-
-# ---- command -----------------------------------------------------------------------------------
-
-
-def add_plan(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--dataset", help=f"{', '.join(SHAPES)}, or one that load_dataset finds")
-    parser.add_argument("--shape", type=int, nargs="+", metavar="N", help="instead: H W C or D")
-    parser.add_argument("--classes", type=int, help="with --shape")
-    parser.add_argument("--records", type=int, help="of the pool, default all")
-    parser.add_argument("--members", type=int, help="of one training set, default a quarter")
-    parser.add_argument("--architecture", default="cnn")
-    parser.add_argument("--models", type=int, default=2, help="default 2: target and shadow")
-    parser.add_argument("--seed", type=int, help="count what the store has of this seed's quarters")
-    parser.add_argument("--epochs", type=int, default=50)
-    parser.add_argument("--batch-size", type=int, default=128)
-    parser.add_argument("--precision", default="fp32", choices=["fp32", "bf16", "auto"])
-    parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
-    parser.add_argument("--workers", type=int, default=1, help="at a time, for the wall time")
-    parser.set_defaults(call=_plan)
-
-
-def _pool_facts(arguments: argparse.Namespace) -> tuple[tuple[int, ...], int, int]:
-    if (arguments.dataset is None) == (arguments.shape is None):
-        raise InputError("mia plan needs either --dataset NAME or --shape H W C")
-    if arguments.shape is not None:
-        if arguments.classes is None or arguments.records is None:
-            raise InputError("--shape needs --classes and --records")
-        return tuple(arguments.shape), arguments.classes, arguments.records
-    if arguments.dataset in SHAPES:
-        shape, classes, records = SHAPES[arguments.dataset]
-    else:
-        from ..data import load_dataset
-
-        pool = load_dataset(arguments.dataset)
-        shape, classes, records = pool.shape, len(pool.classes), len(pool)
-    return shape, classes, arguments.records or records
-
-
-def _stored(arguments, config: TrainConfig, precision: str, device: str) -> int:
-    """How many of the seed's target and shadow models the store has."""
-    from ..data import load_dataset, quarter_masks
-    from .spec import specifications
-    from .store import Store
-
-    if arguments.seed is None:
-        return 0
-    if arguments.dataset is None or arguments.records or arguments.members:
-        raise InputError(
-            "--seed goes with --dataset alone: it means the four quarters of all of it"
-        )
-    if arguments.models < 2:
-        raise InputError(f"--models {arguments.models}; the quarters need a target and a shadow")
-    pool = load_dataset(arguments.dataset)
-    store = Store()
-    masks = quarter_masks(pool.labels, seed=arguments.seed, shadow_models=arguments.models - 1)
-    return sum(
-        spec.name in store
-        for mask in masks
-        for spec in specifications(
-            pool,
-            mask.members,
-            arguments.architecture,
-            config,
-            seed=arguments.seed,
-            precision=precision,
-            device=device,
-        )  # fmt: skip
-    )
-
-
-def _plan(arguments: argparse.Namespace) -> int:
-    from ..training.device import describe, resolve_device, resolve_precision
-
-    shape, classes, records = _pool_facts(arguments)
-    device = resolve_device(arguments.device)
-    precision = resolve_precision(arguments.precision, device)
-    config = TrainConfig(epochs=arguments.epochs, batch_size=arguments.batch_size)
-    stored = _stored(arguments, config, precision, device)
-    given = os.environ.get("MIA_FLOPS")
-    speed = float(given) if given else calibrate(
-        arguments.architecture, shape, classes, config, precision=precision, device=device
-    )  # fmt: skip
-    cost = plan(
-        arguments.architecture, shape, classes,
-        records=records, members=arguments.members or records // 4, models=arguments.models,
-        stored=stored, config=config, flops_per_second=speed,
-    )  # fmt: skip
-    # A speed from elsewhere is that of whatever trains one model there.
-    unit = "device-hours" if given else "GPU-hours" if device == "cuda" else "core-hours"
-    where = "MIA_FLOPS" if given else f"measured on {describe(device)}"
-    print(f"models      {cost.models}, in the store {stored}, to train {cost.missing}")
-    print(
-        f"one model   {cost.flops:.3g} FLOPs, at {speed / 1e9:.1f} GFLOP/s ({precision}, {where})"
-    )
-    print(f"time        {cost.hours:.2f} {unit}, {cost.hours / arguments.workers:.2f} hours "
-          f"with {arguments.workers} worker{'s' * (arguments.workers > 1)}")  # fmt: skip
-    print(f"memory      {cost.memory / 2**30:.2f} GB a worker")
-    print(f"disk        {cost.disk / 2**30:.2f} GB")
-    return 0

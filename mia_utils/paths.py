@@ -1,0 +1,37 @@
+"""Where things are kept outside the repository: one environment variable for each place."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from .errors import InputError
+
+
+def _root(variable: str, folder: str, given: str | os.PathLike | None = None) -> Path:
+    """The given folder, else the variable's, else ~/.cache/mia/FOLDER."""
+    value = given or os.environ.get(variable) or f"~/.cache/mia/{folder}"
+    try:
+        return Path(value).expanduser()
+    except RuntimeError:
+        raise InputError(f"{value}: no home folder is known; set {variable} to a folder") from None
+
+
+def data_root(given: str | os.PathLike | None = None) -> Path:
+    """Data sets: as given, else $MIA_DATA, else ~/.cache/mia/data."""
+    return _root("MIA_DATA", "data", given)
+
+
+def store_root(given: str | os.PathLike | None = None) -> Path:
+    """Trained models: as given, else $MIA_STORE, else ~/.cache/mia/store."""
+    return _root("MIA_STORE", "store", given)
+
+
+def runs_root() -> Path:
+    """Executed notebooks: $MIA_RUNS, else ~/.cache/mia/runs."""
+    return _root("MIA_RUNS", "runs")
+
+
+def results_root() -> Path:
+    """Records that runs leave: $MIA_RESULTS, else ~/.cache/mia/results."""
+    return _root("MIA_RESULTS", "results")
