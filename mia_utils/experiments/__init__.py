@@ -8,6 +8,7 @@ of published runs.
 
 from .causes import Cause, cause_table, causes, explained
 from .costs import cost_table, costs
+from .epoch_curve import epoch_curve
 from .experiment import Experiment, run
 from .figure9 import as_texts, by_defense, defended, privacy_and_utility
 from .records import SCHEMA, load_signals, published, read, read_run
@@ -33,6 +34,7 @@ __all__ = [
     "costs",
     "crossed",
     "defended",
+    "epoch_curve",
     "explained",
     "load_signals",
     "plain",

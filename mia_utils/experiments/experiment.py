@@ -163,7 +163,7 @@ def models(
         As `load_dataset` and `train_defended`.
     """
     e = experiment
-    config = replace(TrainConfig(epochs=e.epochs), **_known(e.settings))
+    config = training_config(e)
     outputs = []
     for side, prefix in enumerate(("", "shadow_")):
         dataset, architecture, defense = (
@@ -185,6 +185,11 @@ def models(
             )
         )
     return outputs[0], outputs[1]
+
+
+def training_config(experiment: Experiment) -> TrainConfig:
+    """How target and shadow models are trained, before a defense changes it."""
+    return replace(TrainConfig(epochs=experiment.epochs), **_known(experiment.settings))
 
 
 def _known(settings: Mapping) -> dict:

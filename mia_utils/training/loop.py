@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -100,6 +101,7 @@ def fit(
     checkpoint_every: float = 600.0,
     soft_labels: np.ndarray | None = None,
     worker: Worker | None = None,
+    observe: Callable[[int, np.ndarray], None] | None = None,
 ) -> Trained:
     """Train one model on its members and score the whole pool.
 
@@ -118,6 +120,9 @@ def fit(
         Probabilities to learn in place of the labels.
     worker : Worker or None
         Of this thread and device, if it trains several models.
+    observe : function or None
+        Called at each epoch's end with the number of epochs that are over and the logits of the
+        whole pool, float32 (N, C). It changes nothing of the training.
 
     Raises
     ------
@@ -163,6 +168,8 @@ def fit(
             if not math.isfinite(losses[-1]):
                 loss = "NaN" if math.isnan(losses[-1]) else "infinite"
                 raise Diverged(f"loss {loss} from epoch {epoch + 1}")
+            if observe is not None:
+                observe(epoch + 1, score(model, loader))
             ends = [change.epoch_ends(epoch, model, held_loss) for change in place.changes]
             if any(ends):
                 break
