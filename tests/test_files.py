@@ -7,7 +7,16 @@ import numpy as np
 import pytest
 
 from mia_utils import InputError, Store
-from mia_utils.files import one_line_disk_errors, whole_file, whole_folder, write_if_changed
+from mia_utils.errors import DiskError
+from mia_utils.files import (
+    file_sha256,
+    one_line_disk_errors,
+    seal,
+    unseal,
+    whole_file,
+    whole_folder,
+    write_if_changed,
+)
 
 
 def test_a_file_is_there_only_when_its_block_has_ended(tmp_path):
@@ -71,3 +80,31 @@ def test_a_folder_in_the_way_of_a_model_is_named_and_the_checkpoint_stays(tmp_pa
     with pytest.raises(InputError, match="holds no model"):
         store.put("a", {}, np.zeros((1, 1)), {})
     assert store.checkpoint("a").exists()
+
+
+def test_numpys_words_for_a_full_disk_are_said_plainly(tmp_path):
+    with pytest.raises(DiskError, match="model: no space left on this disk"):
+        with one_line_disk_errors(tmp_path / "model", "--store"):
+            raise OSError("17970 requested and 13280 written")
+
+
+@pytest.mark.parametrize("change", [lambda d: d[:-1], lambda d: d[:10], lambda d: b"", lambda d: b"X" + d[1:]])
+def test_a_sealed_file_shows_any_change(change, tmp_path):
+    path = tmp_path / "checkpoint"
+    path.write_bytes(b"some content")
+    with pytest.raises(ValueError, match="cut short, or changed"):
+        unseal(path)
+    seal(path)
+    assert unseal(path) == b"some content"
+    path.write_bytes(change(path.read_bytes()))
+    with pytest.raises(ValueError, match="cut short, or changed"):
+        unseal(path)
+
+
+def test_a_checksum_follows_a_change_that_keeps_size_and_time(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"a" * 100)
+    before, facts = file_sha256(path), path.stat()
+    path.write_bytes(b"b" * 100)
+    os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    assert file_sha256(path) != before

@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import math
 import time
-from dataclasses import asdict
+from dataclasses import fields
 from pathlib import Path
 
 from ..engine.store import Store
 from ..engine.tidy import Stored, leftovers, remains, remove, stored_models, to_prune
 from ..errors import InputError
-from ..training.config import TrainConfig
+from ..training.config import DPConfig, TrainConfig
 
 _UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0}
 _BYTES = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
@@ -99,12 +99,15 @@ def _line(item: Stored) -> str:
 
 def _changed_settings(config: dict) -> list[str]:
     """The settings that are not the defaults; the epochs always."""
-    plain = asdict(TrainConfig()) | {"epochs": None}
-    changed = {k: v for k, v in config.items() if k not in plain or v != plain[k]}
-    inner = changed.pop("dp", None) or {}
-    return [f"{k}={v}" for k, v in changed.items()] + [
-        f"dp.{k}={v}" for k, v in inner.items() if v is not None
-    ]
+    changed = _beside(config, TrainConfig, epochs=None)
+    private = _beside(changed.pop("dp", None) or {}, DPConfig)
+    return [f"{k}={v}" for k, v in changed.items()] + [f"dp.{k}={v}" for k, v in private.items()]
+
+
+def _beside(settings: dict, kind: type, **other) -> dict:
+    """The settings that differ from the defaults of a configuration."""
+    plain = {field.name: field.default for field in fields(kind)} | other
+    return {k: v for k, v in settings.items() if k not in plain or v != plain[k]}
 
 
 def _list(arguments: argparse.Namespace) -> int:

@@ -9,8 +9,9 @@ import signal
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Executor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 
 from ..errors import InputError
@@ -89,13 +90,8 @@ def in_threads(
     function: Callable[..., None], arguments: Sequence[tuple], jobs: int
 ) -> Iterator[Outcome]:
     """`jobs` tasks at a time in threads of this process."""
-    pool = ThreadPoolExecutor(jobs, thread_name_prefix="training")
-    try:
-        yield from _finished(
-            {pool.submit(function, *given): i for i, given in enumerate(arguments)}
-        )
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+    with ThreadPoolExecutor(jobs, thread_name_prefix="training") as pool:
+        yield from _finished(pool, function, arguments, jobs)
 
 
 def in_processes(
@@ -108,16 +104,15 @@ def in_processes(
     LostWorkers
         If one of them was killed.
     """
-    # joblib's own pool of processes, used without its batches: it can be told to stop at once.
+    # joblib's own pool of processes, without its batches: one that can be stopped at once.
     from joblib.externals.loky import get_reusable_executor
 
     pool = get_reusable_executor(
         jobs, timeout=_IDLE, initializer=_begin, initargs=(os.getpid(),), env=_ONE_THREAD
     )
     try:
-        yield from _finished(
-            {pool.submit(function, *given): i for i, given in enumerate(arguments)}
-        )
+        # One task more than there are processes: none of them waits for its next.
+        yield from _finished(pool, function, arguments, jobs + 1)
     except BrokenProcessPool as error:
         reason = " ".join(str(error).split())
         raise LostWorkers(
@@ -129,12 +124,20 @@ def in_processes(
         raise
 
 
-def _finished(futures: dict[Future, int]) -> Iterator[Outcome]:
-    for future in as_completed(futures):
-        error = future.exception()
-        if isinstance(error, BrokenProcessPool):
-            raise error
-        yield futures[future], error
+def _finished(
+    pool: Executor, function: Callable[..., None], arguments: Sequence[tuple], most: int
+) -> Iterator[Outcome]:
+    """Tasks as they finish, no more than `most` of them handed in at a time."""
+    waiting, running = deque(enumerate(arguments)), {}
+    while waiting or running:
+        while waiting and len(running) < most:
+            index, given = waiting.popleft()
+            running[pool.submit(function, *given)] = index
+        for future in wait(running, return_when=FIRST_COMPLETED).done:
+            error = future.exception()
+            if isinstance(error, BrokenProcessPool):
+                raise error
+            yield running.pop(future), error
 
 
 def _begin(parent: int) -> None:
@@ -175,9 +178,18 @@ def on_cluster(
             future = _next(client, finished, scheduler)
             if future.status == "cancelled":
                 raise LostWorkers(f"the Dask scheduler at {scheduler} is gone")
-            yield futures[future], future.exception()
+            yield futures[future], _told(future.exception())
     finally:
         _close(client)
+
+
+def _told(error: BaseException | None) -> BaseException | None:
+    """What a task raised; of Dask's own words about workers that die of it, one line."""
+    from distributed.scheduler import KilledWorker
+
+    if isinstance(error, KilledWorker):
+        return InputError("several workers died of one training; give them more memory")
+    return error
 
 
 def _next(client, finished: queue.Queue, scheduler: str):
@@ -190,7 +202,7 @@ def _next(client, finished: queue.Queue, scheduler: str):
             pass
         if client.status != "running":
             raise LostWorkers(f"the Dask scheduler at {scheduler} is gone")
-        if client.scheduler_info(n_workers=-1)["workers"]:
+        if client.scheduler_info()["workers"]:
             since = time.monotonic()
         elif time.monotonic() - since > _WORKERS:
             raise LostWorkers(
