@@ -105,17 +105,10 @@ def forget() -> None:
 def _architecture(name: str) -> str:
     if ":" not in name:
         return name
-    from ..training.models import architecture_id
+    from ..training.factory import factory_id, load_factory
 
-    try:
-        return architecture_id(name)
-    except InputError:
-        raise
-    except Exception as error:  # whatever the reader's own file raises when it is imported
-        said = " ".join(str(error).split())
-        raise InputError(
-            f"architecture {name!r} cannot be read: {type(error).__name__}: {said}"
-        ) from None
+    load_factory(name)  # a file that cannot be imported is said now
+    return factory_id(name)
 
 
 def _tables(values: Mapping) -> dict[str, str]:
