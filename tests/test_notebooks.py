@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 
 import nbformat
@@ -29,6 +30,11 @@ def test_chapter_source(source):
     assert isinstance(known["epochs"], int) and isinstance(known["seed"], int)
     assert known.keys() <= KINDS.keys(), "a new parameter needs its line in KINDS"
     assert check(known, known) == known
+    cells = [cell["source"] for cell in notebooks.code_cells(notebook)]
+    assert "check_parameters(globals())" in cells[1]
+    read = {name for cell in cells for name in re.findall(r'read_table\("(\w+)"', cell)}
+    assert read == set(known.get("tables", ())), "what is read is declared, and the other way"
+    assert not any("read_csv" in cell for cell in cells)
 
 
 @pytest.mark.parametrize("source", CHAPTERS, ids=lambda path: path.stem)

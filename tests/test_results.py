@@ -435,3 +435,17 @@ def test_tables_for_the_reader_show_every_cell(finished):
     ]
     costs = experiments.cost_table(experiments.costs(frame, [("mnist", "cnn")]))
     assert costs.iloc[0, :2].tolist() == ["MNIST", "cnn"]
+
+
+def test_a_table_that_a_chapter_does_not_declare_is_not_read(tmp_path, monkeypatch):
+    from mia_utils.experiments import read_table
+
+    (tmp_path / "records").mkdir()
+    (tmp_path / "records/r1.jsonl").write_text("{}\n", "utf-8")
+    (tmp_path / "costs.csv").write_text("a,b\n1,2\n", "utf-8")
+    monkeypatch.setenv("MIA_RESULTS_PUBLISHED", str(tmp_path))
+    assert read_table("costs", ("costs",)).b.tolist() == [2]
+    with pytest.raises(InputError, match="'costs' is not among tables = .'other',."):
+        read_table("costs", ("other",))
+    with pytest.raises(InputError, match="no table .*other.csv"):
+        read_table("other", ("other",))

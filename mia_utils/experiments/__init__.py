@@ -13,6 +13,7 @@ from .experiment import Experiment, run
 from .figure9 import as_texts, by_defense, defended, privacy_and_utility
 from .records import SCHEMA, load_signals, published, read, read_run
 from .table1 import COLOURS, LARGE, METRICS, TABLE_1, WIDE, beside, compare, plain, title
+from .tables import read_table
 from .transfer import crossed, transfer
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "published",
     "read",
     "read_run",
+    "read_table",
     "run",
     "title",
     "transfer",
