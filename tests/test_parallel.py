@@ -164,7 +164,7 @@ def serially(pools, tmp_path_factory):
     return bits
 
 
-@pytest.mark.parametrize("way", ["processes"])
+@pytest.mark.parametrize("way", ["processes", "threads", "dask"])
 @pytest.mark.parametrize("name, kind", CASES)
 def test_bits_are_the_same_wherever_models_are_trained(
     way, name, kind, pools, serially, tmp_path, request
