@@ -14,9 +14,6 @@ from pathlib import Path
 
 from .errors import DiskError
 
-_MARK = b"sha256:"
-_SEAL = len(_MARK) + 32
-
 
 @contextmanager
 def whole_file(path: str | os.PathLike) -> Iterator[Path]:
@@ -91,29 +88,6 @@ def one_line_disk_errors(path: Path, choice: str) -> Iterator[None]:
         raise DiskError(
             f"{path}: cannot be written ({reason}); choose another folder ({choice})"
         ) from None
-
-
-def seal(path: Path) -> None:
-    """Append the SHA-256 of a file to it, for `unseal` to compare."""
-    with open(path, "rb") as file:
-        checksum = hashlib.file_digest(file, "sha256").digest()
-    with open(path, "ab") as file:
-        file.write(_MARK + checksum)
-
-
-def unseal(path: Path) -> bytes:
-    """The content of a sealed file.
-
-    Raises
-    ------
-    ValueError
-        If it is not what was sealed.
-    """
-    content = path.read_bytes()
-    body, end = content[:-_SEAL], content[-_SEAL:]
-    if end != _MARK + hashlib.sha256(body).digest():
-        raise ValueError("cut short, or changed since it was written")
-    return body
 
 
 def file_sha256(path: str | os.PathLike) -> str:
