@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.colors import to_rgb
 
 from mia_utils import plots
+from mia_utils.attacks import registry
 from mia_utils.data import Pool
 from mia_utils.errors import InputError
 from mia_utils.evaluation import roc_curve
+from mia_utils.plots import style
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    """No figure stays open."""
+    yield
+    plt.close("all")
 
 
 @pytest.mark.parametrize("log", [False, True])
@@ -41,11 +52,29 @@ def test_samples_show_the_records():
         plots.samples(pool, [])
 
 
-def test_drawings_name_their_parts():
-    threats = [t.get_text() for ax in plots.threat_models().axes for t in ax.texts]
-    assert "output alone" in threats
-    shadows = [t.get_text() for t in plots.shadow_training().axes[0].texts]
-    assert "$D'_k$" in shadows
+def overlap(a, b) -> bool:
+    return a.x0 < b.x1 and b.x0 < a.x1 and a.y0 < b.y1 and b.y0 < a.y1
+
+
+@pytest.mark.parametrize("draw", [plots.threat_models, plots.shadow_training])
+def test_boxes_of_the_drawings_keep_apart_and_every_arrow_touches_two(draw):
+    figure = draw()
+    figure.canvas.draw()
+    for ax in figure.axes:
+        boxes = [t.get_bbox_patch() for t in ax.texts if t.get_bbox_patch() and t.get_text()]
+        extents = [b.get_window_extent() for b in boxes]
+        for i, one in enumerate(extents):
+            assert not any(overlap(one, other) for other in extents[:i])
+        arrows = [t.arrow_patch for t in ax.texts if getattr(t, "arrow_patch", None)]
+        assert arrows
+        for arrow in arrows:
+            assert {arrow.patchA, arrow.patchB} <= set(boxes)
+
+
+def test_shadow_training_asks_with_what_it_does_not_train_on_and_shows_the_target():
+    texts = [t.get_text() for t in plots.shadow_training().axes[0].texts]
+    assert "$D'_k$" in texts and "target\nmodel" in texts
+    assert texts.count("trains") == texts.count("is asked") == 2
 
 
 def test_record_margins_draw_both_groups_and_the_targets():
@@ -102,9 +131,121 @@ def test_matrix_writes_its_numbers_and_leaves_gaps():
 
 
 def test_defense_arrows_end_where_the_defenses_are():
-    (ax,) = plots.defense_arrows((0.7, 0.8), {"a": (0.6, 0.55), "b": (0.7, 0.7)}).axes
-    points = {line.get_label(): tuple(line.get_xydata()[0]) for line in ax.lines[:3]}
-    assert points == {"a": (0.6, 0.55), "b": (0.7, 0.7), "no defense": (0.7, 0.8)}
-    assert len([t for t in ax.texts if t.arrow_patch is not None]) == 2
+    (ax,) = plots.defense_arrows((0.7, 0.8), {"a": (0.6, 0.55), "b": (0.71, 0.7)}).axes
+    arrows = {t.get_gid(): t.xy for t in ax.texts if getattr(t, "arrow_patch", None)}
+    assert arrows == {"a": (0.6, 0.55), "b": (0.71, 0.7)}
+    assert {t.get_text().strip() for t in ax.texts} >= {"a", "b", "no defense"}
     with pytest.raises(InputError, match="no defense"):
         plots.defense_arrows((0.7, 0.8), {})
+
+
+def test_masks_stand_in_a_strip_of_their_own():
+    ends = {"a": (0.6, 0.55), "top-1": (0.7, 0.7), "label only": (0.7, 0.6)}
+    ax, strip = plots.defense_arrows((0.7, 0.8), ends).axes
+    assert {t.get_text().strip() for t in strip.texts} == {"top-1", "label only"}
+    assert "top-1" not in {t.get_text().strip() for t in ax.texts}
+
+
+def test_labels_of_defenses_do_not_lie_on_each_other():
+    ends = {f"defense {i}": (0.6 + 0.001 * i, 0.6 + 0.0001 * i) for i in range(16)}
+    figure = plots.defense_arrows((0.7, 0.8), ends)
+    figure.canvas.draw()
+    boxes = [t.get_window_extent() for t in figure.axes[0].texts if t.get_text()]
+    for i, one in enumerate(boxes):
+        assert not any(overlap(one, other) for other in boxes[:i])
+
+
+def test_defenses_that_stopping_earlier_beats_are_pale():
+    ends = {"good": (0.65, 0.55), "poor": (0.65, 0.78)}
+    (ax,) = plots.defense_arrows((0.7, 0.8), ends, front={5: (0.6, 0.6)}).axes
+    colour = {t.get_gid(): t.arrow_patch.get_edgecolor() for t in ax.texts if t.get_gid()}
+    assert sum(colour["good"][:3]) < sum(colour["poor"][:3])
+
+
+# ---- style ----
+
+
+def luminance(colour: str) -> float:
+    rgb = np.array(to_rgb(colour))
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])
+
+
+def test_every_attack_of_the_registry_has_a_style_of_its_own():
+    shown = [tuple(plots.attack_style(name).values()) for name in registry.names()]
+    assert len({str(x) for x in shown}) == len(shown)
+    every = [plots.attack_style(name) for name in style.styles()]
+    assert len({(s["color"], str(s["linestyle"])) for s in every}) == len(every)
+
+
+@pytest.mark.parametrize("name", style.styles())
+def test_colours_are_seen_on_white(name):
+    assert 1.05 / (luminance(plots.attack_style(name)["color"]) + 0.05) >= 2.9
+
+
+def test_members_and_attacks_that_stand_side_by_side_differ_for_the_colour_blind():
+    # Machado et al. (2009), severity 1: deuteranomaly and protanomaly, in linear RGB.
+    deutan = [[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]]
+    protan = [[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]]
+    names = ("loss", "confidence", "entropy", "learned", "lira", "rmia")
+    colours = [to_rgb(plots.attack_style(name)["color"]) for name in names]
+    for group in (colours, [to_rgb(plots.MEMBER), to_rgb(plots.NONMEMBER)]):
+        for seen in (np.eye(3), np.array(deutan), np.array(protan)):
+            points = np.clip(np.array(group) ** 2.2 @ seen.T, 0, 1) ** (1 / 2.2)
+            apart = np.linalg.norm(points[:, None] - points[None], axis=2)
+            assert apart[np.triu_indices(len(group), 1)].min() > 0.2
+
+
+def test_a_label_names_its_attack_whatever_else_it_says():
+    for label in ("LiRA online (AUC 0.61)", "LiRA", "LiRA online, 16 models"):
+        assert plots.attack_style(label) == plots.attack_style("lira")
+    assert plots.attack_style("ML (AUC 0.8)") == plots.attack_style("learned")
+    assert plots.attack_style("100 epochs") is None
+
+
+def test_curves_keep_their_attacks_colour_in_every_figure():
+    curve = roc_curve(np.array([3.0, 2.0, 1.0, 0.0]), np.array([True, False, True, False]))
+    one = plots.roc({"loss": curve, "RMIA": curve}).axes[0].lines
+    other = plots.roc({"RMIA": curve, "mine": curve, "yours": curve, "loss": curve}).axes[0].lines
+    assert one[0].get_color() == other[3].get_color()
+    assert len({line.get_color() for line in other[:4]}) == 4
+
+
+def test_a_curve_from_scores_has_its_interval_and_a_long_one_few_points():
+    rng = np.random.default_rng(0)
+    members = np.arange(20_000) < 10_000
+    scores = rng.normal(size=20_000) + members
+    for log in (False, True):
+        (ax,) = plots.roc({"loss": (scores, members)}, log=log).axes
+        assert len(ax.collections) == 1 and len(ax.lines[0].get_xdata()) < 1200
+        low, high = ax.collections[0].get_paths()[0].get_extents().intervaly
+        assert low > 0 and high <= 1.0001
+    few = plots.roc({"correctness": (members.astype(float), members)})
+    assert not few.axes[0].collections
+
+
+def test_figures_are_svg_of_the_same_bytes(tmp_path):
+    plots.use_style()
+    texts = []
+    for name in "ab":
+        plots.threat_models().savefig(tmp_path / f"{name}.svg", metadata={"Date": None})
+        texts.append((tmp_path / f"{name}.svg").read_text())
+    assert texts[0] == texts[1] and "fill: #ffffff" not in texts[0].split("</defs>")[0]
+
+
+# ---- tables ----
+
+
+def test_tables_carry_classes_a_caption_and_no_colours():
+    table = pd.DataFrame({"AUC": [0.5, 0.75], "verdict": ["agrees", "undecided"]})
+    html = plots.styled(
+        table,
+        "Two rows.",
+        verdicts={"verdict": {"agrees": "verdict-yes", "undecided": "verdict-open"}},
+        formats={"AUC": "{:.3f}"},
+        index=False,
+    ).to_html()
+    assert "<caption>Two rows.</caption>" in html and "color" not in html
+    assert 'verdict-yes" >agrees' in html and 'number" >0.750' in html
+    with pytest.raises(InputError, match="green"):
+        plots.styled(table, "x", verdicts={"verdict": {"agrees": "green"}})

@@ -112,14 +112,6 @@ def setup(app) -> dict:
     def source_read(app, docname: str, source: list[str]) -> None:
         source[0] = page_source(app.srcdir, docname, source[0])
 
-    def without_thebe(app, page, template, context, doctree) -> None:
-        # Jupyter Book always loads it; it fetches its library from a server when it is started.
-        scripts = context["script_files"]
-        context["script_files"] = [
-            s for s in scripts if "thebe" not in f"{s}{getattr(s, 'attributes', '')}".lower()
-        ]
-
     app.connect("config-inited", _add_copies, priority=950)  # after sphinx_external_toc
     app.connect("source-read", source_read)
-    app.connect("html-page-context", without_thebe)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

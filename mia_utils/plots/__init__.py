@@ -1,25 +1,25 @@
-"""The book's figures: every function draws and returns a matplotlib Figure."""
+"""The book's figures: every function draws and returns a matplotlib Figure.
 
-from .figures import (
-    MEMBER,
-    NONMEMBER,
-    accuracy_against_gap,
-    bands,
-    defense_arrows,
-    distributions,
-    matrix,
-    record_margins,
-    roc,
-    samples,
-    shadow_training,
-    threat_models,
-    use_style,
-)
+In a notebook write `figure = roc(curves)`: the figure is open, and shown once as the cell ends.
+"""
+
+from .bands import bands
+from .defense_arrows import defense_arrows
+from .diagrams import shadow_training, threat_models
+from .distributions import distributions
+from .gap import accuracy_against_gap
+from .margins import record_margins
+from .matrix import matrix
+from .roc import roc
+from .samples import samples
+from .style import MEMBER, NONMEMBER, attack_style, use_style
+from .verdicts import styled
 
 __all__ = [
     "MEMBER",
     "NONMEMBER",
     "accuracy_against_gap",
+    "attack_style",
     "bands",
     "defense_arrows",
     "distributions",
@@ -28,6 +28,7 @@ __all__ = [
     "roc",
     "samples",
     "shadow_training",
+    "styled",
     "threat_models",
     "use_style",
 ]

@@ -1,0 +1,63 @@
+"""Curves over a number, with bands over targets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ..errors import InputError
+from .style import FAINT, line_styles
+
+
+def bands(
+    x: Sequence[float],
+    curves: Mapping[str, np.ndarray],
+    *,
+    xlabel: str,
+    ylabel: str,
+    level: tuple[str, float] | None = None,
+    ax: Axes | None = None,
+) -> Figure:
+    """Means over targets as lines, from the lowest to the highest target as bands; x logarithmic.
+
+    Parameters
+    ----------
+    x : float (points,), positive
+    curves : {name: float (points, targets)}
+        A point with NaN is left out.
+    level : (name, value), optional
+        A dashed horizontal line.
+
+    Raises
+    ------
+    InputError
+        If there is no curve, or one has another number of points.
+    """
+    x = np.asarray(x, dtype=np.float64)
+    wrong = [name for name, y in curves.items() if np.ndim(y) != 2 or len(y) != x.size]
+    if not curves or wrong:
+        raise InputError(
+            f"plots.bands got {len(curves)} curves, {wrong} not of shape ({x.size}, targets)"
+        )
+    if ax is None:
+        _, ax = plt.subplots(figsize=(5.0, 3.8), layout="constrained")
+    styles = line_styles(curves)
+    for name, values in curves.items():
+        values, style = np.asarray(values, dtype=np.float64), styles[name]
+        known = np.isfinite(values).all(axis=1)
+        ax.plot(x[known], values[known].mean(axis=1), markersize=4, label=name, **style)
+        if known.any():
+            low, high = values[known].min(axis=1), values[known].max(axis=1)
+            ax.fill_between(x[known], low, high, color=style["color"], alpha=0.15, linewidth=0)
+    if level is not None:
+        ax.axhline(level[1], color=FAINT, linestyle="--", linewidth=1, label=level[0])
+    ax.set_xscale("log", base=2)
+    ax.set_xticks(x, [f"{value:g}" for value in x])
+    ax.minorticks_off()
+    ax.set(xlabel=xlabel, ylabel=ylabel)
+    ax.legend()
+    return ax.figure
