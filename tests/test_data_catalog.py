@@ -40,6 +40,23 @@ def test_digits():
     assert pool.train[:1500].all() and not pool.train[1500:].any()
 
 
+@pytest.mark.parametrize(
+    "name, fingerprint",
+    [
+        ("digits", "3fc9bad05513d26598c23d042e903b6cfd6bdf75eb89cba0e34187f16af63088"),
+        ("cifar10-mini", "e7cde3a15f42081efd031cb0c4716d84cdf117b04b7eebd96288501cb87926ec"),
+    ],
+)
+def test_published_pools_keep_their_fingerprints(name, fingerprint):
+    """Stored models and committed records rest on them."""
+    assert load_dataset(name).fingerprint == fingerprint
+
+
+def test_published_samples_keep_their_records():
+    few = load_dataset("cifar10-mini").sample(500, seed=0)
+    assert few.fingerprint == "4a279b8932876b9d12bde15df5764a33348b9ec3a6cc96d8ec04a2d061932774"
+
+
 @pytest.mark.parametrize("name", ["digits", "cifar10-mini"])
 def test_sets_inside_the_package_reopen_anywhere(name, tmp_path, monkeypatch):
     pool = load_dataset(name, tmp_path)  # no root needed, none made
