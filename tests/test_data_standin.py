@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mia_utils.data import Pool, load_dataset
-from mia_utils.data.make_standin import NAME, write_standin
+from mia_utils.data.standin import NAME, write_standin
 
 
 def test_the_stand_in_is_an_image_folder_of_64_pixels(tmp_path):

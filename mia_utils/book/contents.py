@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 
 from . import notebooks, publish
-from ..data.catalog import TITLES, title
+from ..data.load import TITLES, title
 
 RUNS = Path("book/runs")
 MET = "cifar10"

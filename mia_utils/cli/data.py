@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..data.catalog import DOWNLOADED, INSIDE, data_root
+from ..data.load import DOWNLOADED, INSIDE, data_root
 
 
 def listing(root: Path) -> list[tuple[str, str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .archive import write_archive
-from .catalog import data_root, load_dataset, open_pool
+from .load import data_root, load_dataset, open_pool
 from .pool import Pool
 from .splits import (
     Masks,

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from .archive import write_archive
-from .catalog import load_dataset
+from .load import load_dataset
 from .pool import Pool
 
 PER_CLASS = 200

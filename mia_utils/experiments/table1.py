@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..data import catalog
+from ..data import load as catalog
 from ..evaluation import prediction_interval
 
 METRICS = ("loss", "confidence", "entropy")

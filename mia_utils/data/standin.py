@@ -1,4 +1,4 @@
-"""A stand-in for A1K, a folder of its layout: python -m mia_utils.data.make_standin DIR
+"""A stand-in for A1K, a folder of its layout: python -m mia_utils.data.standin DIR
 
 A1K itself (64x64 colour images, one folder a class) cannot be downloaded. This writes
 `DIR/a1k-standin/train/CLASS/*.png` and `val/CLASS/*.png` from CIFAR-100, enlarged to 64x64, so that
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .catalog import data_root, load_dataset
+from .load import data_root, load_dataset
 from .pool import Pool
 
 NAME, SIDE = "a1k-standin", 64
