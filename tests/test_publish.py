@@ -442,7 +442,7 @@ def test_verify_repeats_what_is_cheap_and_fails_on_a_difference(tmp_path, monkey
     from mia_utils.data import catalog
 
     root = repository(tmp_path / "repo", source())
-    monkeypatch.setattr(catalog, "TITLES", {"digits": "Digits"})
+    monkeypatch.setattr(catalog, "REPORTED", ("digits",))
     name = copy_run("digits", root / "book/results")
     argv = ["publish", "verify", "--root", str(root)]
     assert main([*argv, "--longest", "0"]) == 2

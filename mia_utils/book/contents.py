@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 
 from . import notebooks, publish
-from ..data.load import TITLES, title
+from ..data.catalog import REPORTED, title
 
 RUNS = Path("book/runs")
 MET = "cifar10"
@@ -56,7 +56,7 @@ def versions(root: str | os.PathLike, chapter: str | os.PathLike) -> dict[str, s
     The data sets of the book first, the reader's own run last.
     """
     stem = Path(chapter).stem
-    order = [MET, *(name for name in reversed(TITLES) if name != MET)]
+    order = [MET, *(name for name in reversed(REPORTED) if name != MET)]
     found = {p.parent.name for p in Path(root, RUNS).glob(f"*/{stem}.ipynb")}
     known = [name for name in order if name in found]
     others = sorted(found - set(known) - {publish.DEFAULT_SET})

@@ -6,7 +6,8 @@ import argparse
 import os
 from pathlib import Path
 
-from ..engine.plan import SHAPES, calibrate, plan
+from ..data.catalog import CATALOG
+from ..engine.plan import calibrate, plan
 from ..errors import InputError
 from ..training.config import TrainConfig
 from .options import at_least
@@ -14,7 +15,7 @@ from .options import at_least
 
 def add(parser: argparse.ArgumentParser) -> None:
     count = at_least(1)
-    parser.add_argument("--dataset", help=f"{', '.join(SHAPES)}, or one that load_dataset finds")
+    parser.add_argument("--dataset", help=f"{', '.join(CATALOG)}, or one that load_dataset finds")
     parser.add_argument("--shape", type=count, nargs="+", metavar="N", help="instead: H W C or D")
     parser.add_argument("--classes", type=count, help="with --shape")
     parser.add_argument("--records", type=count, help="of the pool, default all")
@@ -47,8 +48,9 @@ def _facts(arguments: argparse.Namespace) -> tuple[tuple[int, ...], int, int]:
         return tuple(arguments.shape), arguments.classes, arguments.records
     if arguments.classes is not None:
         raise InputError("--classes goes with --shape; a data set knows its own")
-    if arguments.dataset in SHAPES:
-        shape, classes, records = SHAPES[arguments.dataset]
+    if arguments.dataset in CATALOG:  # a plan needs no download
+        facts = CATALOG[arguments.dataset]
+        shape, classes, records = facts.shape, facts.classes, facts.records
     else:
         pool = _pool(arguments)
         shape, classes, records = pool.shape, len(pool.classes), len(pool)

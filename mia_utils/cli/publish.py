@@ -122,14 +122,14 @@ def _refresh(arguments: argparse.Namespace, root: Path) -> int:
 
 
 def _verify(arguments: argparse.Namespace, root: Path) -> int:
-    from ..data.catalog import TITLES
+    from ..data.catalog import REPORTED
     from ..experiments import records, verify
 
     longest = verify.CHEAP if arguments.longest is None else arguments.longest
     frame = records.read(root / "book/results")
     checks = []
     with _data(arguments), tempfile.TemporaryDirectory() as store:
-        for name in verify.choose(frame, set(TITLES), longest=longest):
+        for name in verify.choose(frame, set(REPORTED), longest=longest):
             checks += verify.verify(frame, name, store=store)
     print(verify.report(checks))
     return 1 if any(check.failed for check in checks) else 0

@@ -15,14 +15,6 @@ import numpy as np
 from ..errors import InputError
 from ..training.config import TrainConfig
 
-SHAPES = {
-    "mnist": ((28, 28, 1), 10, 70_000),
-    "cifar10": ((32, 32, 3), 10, 60_000),
-    "cifar100": ((32, 32, 3), 100, 60_000),
-    "a1k": ((64, 64, 3), 1000, 95_134),
-}
-"""Shape, classes and records of the report's data sets: a plan needs no download."""
-
 _SECONDS = 3.0  # of calibration
 _STATE = 4  # weights, gradients and Adam's two moments: copies of the parameters
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..data.catalog import CATALOG, REPORTED
 from .table1 import BUILT_AS, EPOCHS, plain, title
 
 
@@ -18,30 +19,21 @@ class Cost(NamedTuple):
     core_hours: float | None  # at the median speed of the runs in the records; None without any
 
 
-_SHAPES = {
-    # data set: (shape of a record, classes, records)
-    "mnist": ((28, 28, 1), 10, 70_000),
-    "cifar10": ((32, 32, 3), 10, 60_000),
-    "cifar100": ((32, 32, 3), 100, 60_000),
-    "a1k": ((64, 64, 3), 1_000, 95_134),
-}
-
-
 def _tflop(dataset: str, architecture: str, epochs: int) -> float:
     """Forward and backward passes (three times the forward) of two models on a quarter each."""
     from ..training.models import build, forward_flops
 
     architecture = BUILT_AS.get((dataset, architecture), architecture)
-    shape, classes, records = _SHAPES[dataset]
-    forward = forward_flops(build(architecture, shape, classes), shape)
-    return 2 * 3 * forward * (records // 4) * epochs / 1e12
+    facts = CATALOG[dataset]
+    forward = forward_flops(build(architecture, facts.shape, facts.classes), facts.shape)
+    return 2 * 3 * forward * (facts.records // 4) * epochs / 1e12
 
 
 def costs(frame, rows: list[tuple[str, str]]) -> list[Cost]:
     """The cost of some (data set, architecture), in core-hours as the recorded runs suggest."""
     done = plain(frame)
     done = done[(done["device"] == "cpu") & (done["precision"] == "fp32")].drop_duplicates("run")
-    done = done[done["dataset"].isin(_SHAPES) & ~done["architecture"].str.contains(":")]
+    done = done[done["dataset"].isin(REPORTED) & ~done["architecture"].str.contains(":")]
     speed = [
         _tflop(run.dataset, run.architecture, run.epochs) / run.seconds for run in done.itertuples()
     ]

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..data import load as catalog
+from ..data.catalog import title
 from ..evaluation import prediction_interval
 
 METRICS = ("loss", "confidence", "entropy")
@@ -158,12 +158,6 @@ def compare(frame) -> list[Comparison]:
                 )
             )
     return cells
-
-
-def title(dataset: str) -> str:
-    """How the book calls a data set."""
-
-    return "A1K" if dataset == "a1k" else catalog.title(dataset)
 
 
 # ---- for the reader ----------------------------------------------------------------------------
