@@ -14,7 +14,6 @@ from nbformat.v4 import new_code_cell, new_notebook
 import mia_utils.cli.run
 from mia_utils.book import notebooks
 from mia_utils.book.execute import KERNEL
-from mia_utils.cli import data as command
 from mia_utils.cli import main as cli
 
 
@@ -173,32 +172,6 @@ def test_a_bug_is_no_input_error(notebook, monkeypatch):
     monkeypatch.setattr(mia_utils.cli.run, "run_notebook", lambda *a, **k: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         cli.main(["run", str(notebook)])
-
-
-def test_data_list_shows_what_is_where(tmp_path, capsys):
-    (tmp_path / "mnist.npz").write_bytes(b"")
-    (tmp_path / "faces/train/anna").mkdir(parents=True)
-    assert cli.main(["data", "list", "--data", str(tmp_path)]) == 0
-    lines = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
-    assert lines["cifar10-mini"] == lines["digits"] == "inside the package"
-    assert lines["mnist"] == str(tmp_path / "mnist.npz")
-    assert lines["faces"].startswith("image folder")
-    assert lines["cifar100"].startswith("not here")
-
-
-def test_data_check_looks_into_a_set(tmp_path, capsys):
-    assert cli.main(["data", "check", "digits"]) == 0
-    assert "digits: 1797 records of shape (8, 8, 1), 10 classes" in capsys.readouterr().out
-    assert cli.main(["data", "check", "no-such-set", "--data", str(tmp_path)]) == 2
-    assert "no-such-set" in error_line(capsys)
-    assert cli.main(["data", "make"]) == 2
-    assert "needs a name" in error_line(capsys)
-
-
-def test_every_embedded_set_can_be_loaded():
-    from mia_utils.data import load_dataset
-
-    assert [load_dataset(name).name for name in command.INSIDE] == list(command.INSIDE)
 
 
 @pytest.mark.parametrize("verb", ["runs", "results", "check", "refresh", "verify"])

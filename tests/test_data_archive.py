@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import pickle
+import subprocess
+import sys
 import tracemalloc
+import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from mia_utils.data import Pool, archive, load_dataset, open_pool, quarters, write_archive
+from mia_utils.data import Pool, archive, load_dataset, memory, open_pool, quarters, write_archive
+from mia_utils.data.mapped import write_mapped
 from mia_utils.errors import InputError
 
 RNG = np.random.default_rng(0)
@@ -105,6 +111,86 @@ def test_an_archive_that_is_gone(tmp_path):
         open_pool(str(tmp_path / "gone.npz"))
 
 
+def test_a_folder_in_an_archives_place(tmp_path):
+    (tmp_path / "set.npz").mkdir()
+    with pytest.raises(InputError, match="set.npz: is a directory$"):
+        load_dataset("set", tmp_path)
+
+
+def lying(path: Path, shape: tuple[int, ...], payload: bytes, *, version=(1, 0)) -> None:
+    """An archive whose images are shorter than their header says."""
+    header, labels = io.BytesIO(), io.BytesIO()
+    array = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    write = np.lib.format.write_array_header_1_0
+    (write if version == (1, 0) else np.lib.format.write_array_header_2_0)(header, array)
+    np.save(labels, np.arange(20) % 2)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("images.npy", header.getvalue() + payload)
+        file.writestr("labels.npy", labels.getvalue())
+
+
+@pytest.mark.parametrize("version", [(1, 0), (2, 0)])
+@pytest.mark.parametrize("records", [10_000_000, 10**13])
+def test_a_header_that_claims_more_than_there_is_takes_no_memory(tmp_path, records, version):
+    lying(tmp_path / "set.npz", (records, 64, 64), b"x" * 100, version=version)
+    tracemalloc.start()
+    with pytest.raises(InputError, match=r"set.npz: not a.* should have [\d,]+ bytes and has 100"):
+        load_dataset("set", tmp_path)
+    assert tracemalloc.get_traced_memory()[1] < 1e6
+    tracemalloc.stop()
+
+
+def test_a_header_that_claims_less_than_there_is(tmp_path):
+    lying(tmp_path / "set.npz", (20, 2, 2), b"x" * 81)
+    with pytest.raises(InputError, match="images should have 80 bytes and has 81"):
+        load_dataset("set", tmp_path)
+
+
+def test_a_zip_bomb_is_refused_before_it_is_unpacked(tmp_path, monkeypatch):
+    """20 MB of zeros in 20 kB, on a machine of 10 MB."""
+    lying(tmp_path / "set.npz", (20, 1000, 1000), bytes(20_000_000))
+    assert (tmp_path / "set.npz").stat().st_size < 1e5
+    assert load_dataset("set", tmp_path).shape == (1000, 1000, 1)
+    monkeypatch.setattr(memory, "physical_memory", lambda: 10_000_000)
+    tracemalloc.start()
+    with pytest.raises(InputError, match="set.npz takes 0.0 GB, this machine has .*images.npy and"):
+        load_dataset("set", tmp_path)
+    assert tracemalloc.get_traced_memory()[1] < 1e6
+    tracemalloc.stop()
+
+
+def test_this_machine_tells_its_memory():
+    assert 1e8 < memory.physical_memory() < 1e14
+    memory.check_memory(1000, "a small array", "")
+
+
+@pytest.mark.parametrize("member", ["images.npy", "labels.npy"])
+def test_members_that_are_no_arrays(tmp_path, member):
+    np.savez(tmp_path / "good.npz", **ARRAYS)
+    with zipfile.ZipFile(tmp_path / "good.npz") as good:
+        contents = {name: good.read(name) for name in good.namelist()}
+    with zipfile.ZipFile(tmp_path / "set.npz", "w") as bad:
+        for name, content in contents.items():
+            bad.writestr(name, b"not an array" if name == member else content)
+    with pytest.raises(InputError, match="not a readable archive"):
+        load_dataset("set", tmp_path)
+
+
+def test_arrays_of_another_tool_say_what_to_write(tmp_path):
+    np.savez(tmp_path / "set.npz", x_train=ARRAYS["images"], y_train=ARRAYS["labels"])
+    with pytest.raises(
+        InputError, match=r"holds the arrays x_train, y_train; .*np.savez\(path, im"
+    ):
+        load_dataset("set", tmp_path)
+
+
+def test_an_array_of_somebody_elses_called_source_is_ignored(tmp_path):
+    for text in ("a camera", '{"state": 1}', "[1]", '{"damaged": 3}'):
+        np.savez(tmp_path / "set.npz", **ARRAYS, source=text)
+        assert archive.read_source(tmp_path / "set.npz") is None
+        assert len(load_dataset("set", tmp_path)) == 20
+
+
 class FullDisk:
     """A file that takes 100 bytes."""
 
@@ -192,6 +278,54 @@ def test_a_mapped_pool_is_not_read_into_memory(tmp_path):
     quarters(pool.labels, seed=0)
     assert tracemalloc.get_traced_memory()[1] < 8e6
     tracemalloc.stop()
+
+
+def test_features_may_be_mapped(tmp_path):
+    (tmp_path / "table").mkdir()
+    np.save(tmp_path / "table/features.npy", np.eye(20, 7, dtype=np.float32))
+    np.save(tmp_path / "table/labels.npy", ARRAYS["labels"])
+    pool = load_dataset("table", tmp_path)
+    assert isinstance(pool.records, np.memmap) and pool.shape == (7,) and pool.train.all()
+    assert same(pool, Pool.from_arrays("table", np.eye(20, 7), ARRAYS["labels"]))
+
+
+def test_images_and_features_together_are_refused(mapped):
+    np.save(mapped / "features.npy", np.eye(20, 7, dtype=np.float32))
+    with pytest.raises(InputError, match="holds images.npy and features.npy; expected one"):
+        load_dataset("big", mapped.parent)
+
+
+@pytest.mark.parametrize("records", [ARRAYS["images"], RNG.random((20, 3), dtype=np.float32)])
+def test_a_written_mapped_pool_is_the_same_pool(tmp_path, records):
+    names = ["line\nbreak", " blanks ", "form\x0cfeed", "unit\u2028 Zoé"]
+    pool = Pool.from_arrays("m", records, ARRAYS["labels"], names, ARRAYS["train"])
+    write_mapped(pool, tmp_path)
+    assert same(open_pool(str(tmp_path)), pool)
+
+
+def test_class_names_of_any_editor_are_read(mapped):
+    (mapped / "classes.txt").write_bytes("\ufeffa\r\nb\r\nç\x85\r\nd".encode())
+    assert load_dataset("big", mapped.parent).classes == ("a", "b", "ç\\x85", "d")
+    (mapped / "classes.txt").write_bytes("a\nb\nç\nd\n".encode("latin-1"))
+    with pytest.raises(InputError, match="classes.txt: not readable as UTF-8 text"):
+        load_dataset("big", mapped.parent)
+
+
+def test_class_names_survive_a_locale_without_umlauts(tmp_path):
+    """In the C locale, without Python's UTF-8 mode, files are ASCII unless one says otherwise."""
+    code = (
+        "import locale, sys\nfrom pathlib import Path\nimport numpy as np\n"
+        "from mia_utils.data import Pool, load_dataset, open_pool, write_archive\n"
+        "from mia_utils.data.mapped import write_mapped\n"
+        "assert 'utf' not in locale.getpreferredencoding(False).lower()\n"
+        "pool = Pool.from_arrays('m', np.zeros((4, 2, 2)), [0, 1, 0, 1], ['Zo\\xe9', '\\u96ea'])\n"
+        "write_mapped(pool, Path(sys.argv[1])); write_archive(pool, sys.argv[1] + '/m.npz')\n"
+        "assert open_pool(sys.argv[1]).fingerprint == pool.fingerprint\n"
+        "assert open_pool(sys.argv[1] + '/m.npz').classes == pool.classes\n"
+    )
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    environment = {**os.environ, **plain, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    subprocess.run([sys.executable, "-c", code, tmp_path], env=environment, check=True)
 
 
 def test_mapped_pools_that_cannot_be_used(mapped):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
+from dataclasses import replace
 from types import SimpleNamespace
 from urllib.error import URLError
 
@@ -20,6 +22,7 @@ from mia_utils.data import (
     open_pool,
     quarters,
 )
+from mia_utils.data.catalog import CATALOG, EMBEDDED, title
 from mia_utils.errors import InputError
 
 
@@ -140,10 +143,10 @@ def stand_in(monkeypatch):
     make("MNIST", (28, 28), (600, 100), 10)
     make("CIFAR10", (32, 32, 3), (500, 101), 10)
     small = {
-        name: (kind, shape, tuple(count // 100 for count in counts), classes)
-        for name, (kind, shape, counts, classes) in download._EXPECTED.items()
+        name: replace(CATALOG[name], records=CATALOG[name].records // 100, train=train // 100)
+        for name, train in (("mnist", 60_000), ("cifar10", 50_000))
     }
-    monkeypatch.setattr(download, "_EXPECTED", small)
+    monkeypatch.setattr(download, "CATALOG", small)
 
 
 def test_a_download_becomes_an_archive(tmp_path, stand_in):
@@ -185,9 +188,97 @@ def test_a_download_that_fails(tmp_path, monkeypatch, error, words):
     assert "\n" not in str(raised.value) and not list(tmp_path.iterdir())
 
 
-def test_expected_downloads_are_the_published_sets():
-    assert {name: sum(entry[2]) for name, entry in download._EXPECTED.items()} == {
-        "mnist": 70_000,
-        "cifar10": 60_000,
-        "cifar100": 60_000,
-    }
+def test_a_failed_download_leaves_no_folder_behind(tmp_path, monkeypatch):
+    def fails(*given, **more):
+        raise URLError("no route")
+
+    monkeypatch.setattr(torchvision.datasets, "MNIST", fails)
+    with pytest.raises(InputError, match="download failed"):
+        load_dataset("mnist", tmp_path / "new/data")
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "data").mkdir()  # but what was there stays
+    with pytest.raises(InputError, match="download failed"):
+        load_dataset("mnist", tmp_path / "data")
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+def test_without_torchvision_a_download_says_what_is_missing(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torchvision", None)
+    with pytest.raises(InputError, match="mnist: downloading needs torchvision .*mnist.npz there"):
+        load_dataset("mnist", tmp_path / "new")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_catalog_says_what_the_embedded_sets_are():
+    for name in EMBEDDED:
+        pool, facts = load_dataset(name), CATALOG[name]
+        found = (pool.shape, len(pool.classes), len(pool), pool.train.sum())
+        assert found == (facts.shape, facts.classes, facts.records, facts.train)
+
+
+def test_the_catalog_says_what_the_reports_sets_are():
+    """Krizhevsky (2009), LeCun et al. (1998) and section 4.2 of the report."""
+    known = {name: (f.shape, f.classes, f.records, f.train) for name, f in CATALOG.items()}
+    assert known["mnist"] == ((28, 28, 1), 10, 70_000, 60_000)
+    assert known["cifar10"] == ((32, 32, 3), 10, 60_000, 50_000)
+    assert known["cifar100"] == ((32, 32, 3), 100, 60_000, 50_000)
+    assert known["a1k"] == ((64, 64, 3), 1_000, 95_134, None)
+    assert title("a1k") == "A1K" and title("mine") == "mine"
+
+
+@pytest.mark.parametrize("name", [2024, 1, True, 1e3, None, b"digits", ["digits"]])
+def test_a_name_that_is_no_text_says_how_to_write_one(tmp_path, name):
+    with pytest.raises(InputError, match=r'a text, .* is of type .*"2024".*-r dataset 2024') as e:
+        load_dataset(name, tmp_path)
+    assert "\n" not in str(e.value)
+
+
+@pytest.mark.parametrize("name", ["2024", "001", "True", "1e3", "Zoé's faces", "a.b"])
+def test_data_sets_may_be_named_like_numbers(tmp_path, name):
+    np.savez(tmp_path / f"{name}.npz", images=np.zeros((4, 2, 2), np.uint8), labels=[0, 1, 0, 1])
+    assert load_dataset(name, tmp_path).name == name
+
+
+@pytest.mark.parametrize("name", ["a\0b", "digits\n", "x" * 300, "a/b", "..", ".hidden"])
+def test_what_cannot_be_a_file_name_is_refused(tmp_path, name):
+    with pytest.raises(InputError, match="is not the name of a data set") as error:
+        load_dataset(name, tmp_path)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name, meant", [("CIFAR-10", "cifar10"), ("minst", "mnist")])
+def test_a_name_that_is_nearly_known_names_the_known_one(tmp_path, name, meant):
+    with pytest.raises(InputError, match=f"did you mean '{meant}'"):
+        load_dataset(name, tmp_path)
+
+
+def test_a_folder_of_another_layout_is_named_with_what_it_holds(tmp_path):
+    for name in ("cat", "dog", "elk", "fox"):
+        (tmp_path / "pets" / name).mkdir(parents=True)
+    with pytest.raises(
+        InputError, match="pets holds cat, dog, elk, ...; expected the folder train"
+    ):
+        load_dataset("pets", tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name, words", [("a1k", "only participants"), ("a1k-standin", "data make")]
+)
+def test_sets_that_are_not_downloaded_say_where_they_come_from(tmp_path, name, words):
+    with pytest.raises(InputError, match=words):
+        load_dataset(name, tmp_path)
+
+
+@pytest.mark.parametrize("link", ["mnist.npz", "mnist"])
+def test_a_link_to_nowhere_is_named_and_not_downloaded_over(tmp_path, link):
+    (tmp_path / link).symlink_to(tmp_path / "unmounted")
+    with pytest.raises(InputError, match=f"{link}: a link to .*unmounted, where nothing is"):
+        load_dataset("mnist", tmp_path)
+    assert (tmp_path / link).is_symlink()
+
+
+def test_a_link_to_an_archive_is_followed(tmp_path):
+    (tmp_path / "far").mkdir()
+    np.savez(tmp_path / "far/x.npz", images=np.zeros((4, 2, 2), np.uint8), labels=[0, 1, 0, 1])
+    (tmp_path / "mine.npz").symlink_to(tmp_path / "far/x.npz")
+    assert load_dataset("mine", tmp_path).name == "mine"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -93,6 +95,9 @@ def test_the_bad_record_is_named_in_a_later_block(monkeypatch):
     np.testing.assert_array_equal(make(IMAGES / 255).records, IMAGES)
     with pytest.raises(InputError, match="record 11 holds 2 "):
         make(put(IMAGES / 255, (11, 0, 0, 0), 2))
+    monkeypatch.setattr(pool_module, "_BLOCK", 30)
+    with pytest.raises(InputError, match="features of record 11 are not finite"):
+        make(put(np.ones((12, 3)), (11, 2), np.nan))
 
 
 def test_fingerprint_tells_every_difference(monkeypatch):
@@ -147,6 +152,78 @@ def test_sample_keeps_the_order_and_repeats_nothing():
     assert rows == sorted(set(rows)) and len(few) == 5
     assert pool.sample(5, seed=0).fingerprint == few.fingerprint
     assert any(pool.sample(5, seed=s).fingerprint != few.fingerprint for s in (1, 2, 3))
-    for count in (0, len(pool) + 1):
-        with pytest.raises(InputError, match=f"count={count}; expected 1 to {len(pool)}"):
-            pool.sample(count, seed=0)
+    assert pool.sample(len(pool), seed=0).fingerprint == pool.fingerprint
+
+
+def test_a_sample_larger_than_the_pool_is_the_pool_and_says_so():
+    pool = make()
+    with pytest.warns(UserWarning, match="some has 12 records, fewer than the 500 asked for: all"):
+        assert pool.sample(500, seed=0) is pool
+
+
+@pytest.mark.parametrize("count", [0, -1, 2.5, "5", None, True])
+def test_a_sample_of_no_number_is_refused(count):
+    with pytest.raises(InputError, match=f"count={count!r}; expected an integer of at least 1"):
+        make().sample(count, seed=0)
+
+
+def test_class_counts():
+    counts = make(train=np.arange(12) < 5, classes=["a", "b", "c", "none"]).class_counts()
+    assert counts.tolist() == [[2, 2], [2, 2], [1, 3], [0, 0]]
+
+
+class Tensor:
+    """One that NumPy cannot read: on a GPU, of bfloat16, or requiring a gradient."""
+
+    def __array__(self, *given, **more):
+        raise TypeError("can't convert cuda:0 device type\ntensor to numpy")
+
+
+@pytest.mark.parametrize(
+    "changed, line",
+    [
+        (dict(labels=LABELS * 1.0), "labels.astype(int)"),
+        (dict(labels=LABELS > 0), "labels.astype(int)"),
+        (dict(labels=np.eye(3)[LABELS]), "labels.argmax(axis=1)"),
+        (dict(labels=LABELS[:, None]), "labels[:, 0]"),
+        (dict(labels=np.array(list("abc"))[LABELS]), "np.unique(labels, return_inverse=True)"),
+        (dict(labels=["a", "b", None] * 4), "np.unique(labels, return_inverse=True)"),
+        (dict(train=LABELS), "train.astype(bool)"),
+        (dict(records=np.concatenate([IMAGES, IMAGES[..., :1]], axis=3)), "[..., :3]"),
+        (dict(records=IMAGES.astype(np.uint16) * 257), "images >> 8"),
+        (dict(records=Tensor()), ".detach().cpu().float().numpy()"),
+        (dict(labels=Tensor()), ".detach().cpu().float().numpy()"),
+        (dict(records=[np.zeros((2, 2)), np.zeros((3, 3))]), "stack a list of equal shapes"),
+        (dict(classes={"a": 1, "b": 0, "c": 2}), "sorted(classes, key=classes.get)"),
+        (dict(classes="abc"), "expected a list of names"),
+        (dict(classes={"a", "b", "c"}), "expected a list of names"),
+        (dict(classes=3), "expected a list of names"),
+        (dict(classes=np.array("abc")), "expected a list of names"),
+    ],
+)
+def test_what_is_common_elsewhere_is_refused_with_the_line_to_write(changed, line):
+    with pytest.raises(InputError) as error:
+        make(**changed)
+    assert line in str(error.value) and "\n" not in str(error.value)
+
+
+def test_numbers_that_are_no_labels_get_no_wrong_advice():
+    for labels in (LABELS + 0.5, np.eye(3)[LABELS] / 2 + 0.1):
+        with pytest.raises(InputError) as error:
+            make(labels=labels)
+        assert "use labels" not in str(error.value) and "argmax" not in str(error.value)
+
+
+def test_class_names_are_texts_of_one_line():
+    names = [b"caf\xc3\xa9", "two\nlines", "Zoé \u3000\U0001f600"]
+    pool = make(classes=names)
+    assert pool.classes == ("café", "two\\nlines", "Zoé \u3000\U0001f600")
+    assert make(classes=np.array([b"a", b"b", b"c"])).classes == ("a", "b", "c")
+    assert make(classes=["a\u2028b", "\udcfc", "\x85"]).classes == ("a\\u2028b", "\\udcfc", "\\x85")
+
+
+def test_features_beyond_float32_are_refused_without_a_warning():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(InputError, match="record 4 are not finite"):
+            make(put(np.ones((12, 3)), (4, 0), 1e300))

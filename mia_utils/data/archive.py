@@ -1,33 +1,61 @@
-"""Pools on disk: `.npz` archives, and folders of memory-mapped `.npy` files."""
+"""Pools as `.npz` archives, read with care and written whole or not at all."""
 
 from __future__ import annotations
 
+import json
 import os
 import zipfile
 import zlib
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
+from math import prod
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import InputError
 from ..files import one_line_disk_errors, whole_file
+from .memory import check_memory
 from .pool import Pool
 
 DISK_CHOICE = "--data, MIA_DATA"
 """What moves the folder that holds the archives."""
 
 ARRAYS = ("images", "features", "labels", "train", "classes")
-_DAMAGED = (
+DAMAGED = (
     OSError,
     EOFError,
     ValueError,
     KeyError,
+    MemoryError,
     zipfile.BadZipFile,
     zlib.error,
     NotImplementedError,  # zipfile's, for a compression method it lacks
     RuntimeError,  # and for encryption
 )
+"""What NumPy and zipfile raise on files that are not what they claim."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """What an archive was decoded from, kept inside it.
+
+    Parameters
+    ----------
+    state : str
+        Hash of the folder's image files: names, sizes, times of change.
+    images, classes : int
+        How many there were.
+    size : int or None
+        Side in pixels to which they were resized.
+    damaged : tuple of str
+        Those left out, relative to the folder.
+    """
+
+    state: str
+    images: int
+    classes: int
+    size: int | None = None
+    damaged: tuple[str, ...] = ()
 
 
 def read_archive(path: str | Path) -> Pool:
@@ -36,27 +64,16 @@ def read_archive(path: str | Path) -> Pool:
     Raises
     ------
     InputError
-        If the file is damaged, an array is missing, holds pickled objects or does not fit.
+        If the file is damaged, an array is missing, holds pickled objects, does not fit or is
+        larger than memory.
     """
     path = Path(path).absolute()
-    try:
-        with open(path, "rb") as file:
-            if not zipfile.is_zipfile(file):
-                raise zipfile.BadZipFile("not a zip file, or cut short")
-            file.seek(0)
-            with np.load(file, allow_pickle=False) as archive:
-                arrays = {name: archive[name] for name in ARRAYS if name in archive.files}
-                found = archive.files
-    except (FileNotFoundError, PermissionError) as error:
-        raise InputError(f"{path}: {error.strerror.lower()}") from None
-    except _DAMAGED as error:
-        raise InputError(
-            f"{path}: not a readable archive ({_one_line(error)}); delete it and make it anew"
-        ) from None
+    arrays, names = _read(path, ARRAYS)
     if ("images" in arrays) == ("features" in arrays) or "labels" not in arrays:
         raise InputError(
-            f"{path}: holds the arrays {', '.join(found) or 'none'}; "
-            "expected labels and one of images and features"
+            f"{path}: holds the arrays {', '.join(names) or 'none'}; expected labels and one of "
+            "images and features: np.savez(path, images=uint8 (N, H, W, C), labels=integers (N,), "
+            "train=bool (N,))"
         )
     records = arrays["images"] if "images" in arrays else arrays["features"]
     if ("images" in arrays) != (records.ndim != 2):
@@ -64,56 +81,37 @@ def read_archive(path: str | Path) -> Pool:
             f"{path}: {'images' if 'images' in arrays else 'features'} have shape {records.shape}; "
             "expected images (N, H, W, C) or features (N, D)"
         )
-    return _pool(path, path.stem, records, arrays)
+    return named_pool(path, path.stem, records, arrays)
 
 
-_MAPPED = {
-    # file: (type, dimensions, as an error says it)
-    "images": (np.uint8, (3, 4), "uint8 (N, H, W) or (N, H, W, C)"),
-    "features": (np.float32, (2,), "float32 (N, D)"),
-}
-
-
-def read_mapped(folder: str | Path) -> Pool:
-    """The pool of `images.npy` (uint8) or `features.npy` (float32), and `labels.npy`.
-
-    The records are memory-mapped: they may be larger than memory. Beside them, if there,
-    `train.npy` (bool) and `classes.txt` (one name a line).
+def read_source(path: str | Path) -> Source | None:
+    """What the archive was decoded from; None if it was not decoded from a folder.
 
     Raises
     ------
     InputError
-        If a file is missing, damaged or does not fit.
+        If the file is damaged.
     """
-    folder = Path(folder).absolute()
-    arrays = {}
-    kind = "features" if (folder / "features.npy").exists() else "images"
-    for name, mode in ((kind, "r"), ("labels", None), ("train", None)):
-        path = folder / f"{name}.npy"
-        if name == "train" and not path.exists():
-            continue
-        try:
-            arrays[name] = np.load(path, mmap_mode=mode, allow_pickle=False)
-        except FileNotFoundError:
-            raise InputError(
-                f"{path}: missing; a pool of .npy files has images and labels"
-            ) from None
-        except _DAMAGED as error:
-            raise InputError(f"{path}: not a readable array ({_one_line(error)})") from None
-    records = arrays[kind]
-    dtype, dimensions, expected = _MAPPED[kind]
-    if records.dtype != dtype or records.ndim not in dimensions:
-        raise InputError(
-            f"{folder / kind}.npy: type {records.dtype}, shape {records.shape}; expected {expected}"
-        )
-    names = folder / "classes.txt"
-    if names.exists():
-        arrays["classes"] = names.read_text(encoding="utf-8").splitlines()
-    return _pool(folder, folder.name, records, arrays)
+    path = Path(path).absolute()
+    text = _read(path, ("source",))[0].get("source")
+    if text is None:
+        return None
+    try:
+        found = json.loads(str(text))
+        return Source(**{**found, "damaged": tuple(found["damaged"])})
+    except (ValueError, TypeError, KeyError):
+        return None  # an array of somebody else's that has this name
 
 
-def write_archive(pool: Pool, path: str | Path, *, compress: bool = False) -> Pool:
+def write_archive(
+    pool: Pool, path: str | Path, *, compress: bool = False, source: Source | None = None
+) -> Pool:
     """Write NAME.npz whole or not at all; returns the pool with its `path`.
+
+    Parameters
+    ----------
+    source : Source
+        What the pool was decoded from, to be kept inside.
 
     Raises
     ------
@@ -127,6 +125,8 @@ def write_archive(pool: Pool, path: str | Path, *, compress: bool = False) -> Po
         "train": pool.train,
         "classes": np.array(pool.classes),
     }
+    if source is not None:
+        arrays["source"] = np.array(json.dumps(asdict(source)))
     with one_line_disk_errors(path, DISK_CHOICE), whole_file(path) as part:
         with open(part, "wb") as file:
             (np.savez_compressed if compress else np.savez)(file, **arrays)
@@ -135,7 +135,8 @@ def write_archive(pool: Pool, path: str | Path, *, compress: bool = False) -> Po
     return replace(pool, path=str(path))
 
 
-def _pool(path: Path, name: str, records: np.ndarray, arrays: dict) -> Pool:
+def named_pool(path: Path, name: str, records: np.ndarray, arrays: dict) -> Pool:
+    """The pool of arrays found at `path`, which an error names."""
     classes = arrays.get("classes")
     try:
         pool = Pool.from_arrays(name, records, arrays["labels"], classes, arrays.get("train"))
@@ -144,5 +145,55 @@ def _pool(path: Path, name: str, records: np.ndarray, arrays: dict) -> Pool:
     return replace(pool, path=str(path))
 
 
-def _one_line(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
+    """The text of an error without line breaks, or its type if it has none."""
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def _read(path: Path, wanted: tuple[str, ...]) -> tuple[dict[str, np.ndarray], list[str]]:
+    """The arrays of these names that the archive holds, and the names of all that it holds."""
+    try:
+        with open(path, "rb") as file:
+            if not zipfile.is_zipfile(file):
+                raise zipfile.BadZipFile("not a zip file, or cut short")
+            file.seek(0)
+            with np.load(file, allow_pickle=False) as archive:
+                found = [name for name in wanted if name in archive.files]
+                size = sum(_claimed_size(archive.zip, name) for name in found)
+                check_memory(
+                    size,
+                    str(path),
+                    f"write {path.with_suffix('')}/images.npy and labels.npy, which are read from "
+                    "the disk as needed",
+                )
+                return {name: archive[name] for name in found}, archive.files
+    except InputError:
+        raise
+    except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
+        raise InputError(f"{path}: {error.strerror.lower()}") from None
+    except DAMAGED as error:
+        raise InputError(
+            f"{path}: not a readable archive ({one_line(error)}); delete it and make it anew"
+        ) from None
+
+
+def _claimed_size(archive: zipfile.ZipFile, name: str) -> int:
+    """Bytes of an array, by its header; NumPy would ask for them before it looks further."""
+    member = archive.getinfo(f"{name}.npy" if f"{name}.npy" in archive.namelist() else name)
+    with archive.open(member) as file:
+        version = np.lib.format.read_magic(file)
+        if version not in _HEADERS:
+            raise ValueError(f"{name} has an array format of version {version}")
+        shape, _, dtype = _HEADERS[version](file)
+        if dtype.hasobject:
+            return 0  # pickled: refused when it is read
+        size, there = prod(shape) * dtype.itemsize, member.file_size - file.tell()
+    if size != there:
+        raise ValueError(f"{name} should have {size:,} bytes and has {there:,}")
+    return size
+
+
+_HEADERS = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import InputError
-from .archive import write_archive
-from .pool import Pool
+from .archive import Source, one_line, read_archive, read_source, write_archive
+from .images import read_rgb
+from .memory import check_memory
+from .pool import Pool, printable
+from .scan import Listing, scan
 
-SUFFIXES = frozenset(
-    (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".pgm", ".ppm", ".tif", ".tiff", ".webp")
-)
 _TASK = 256
 """Images that one task of a worker decodes."""
 _SHOWN = 5
@@ -28,18 +29,20 @@ def read_folder(
     on_damaged: str = "error",
     jobs: int | None = None,
 ) -> Pool:
-    """Decode every image to RGB, in parallel, and write `archive`, whole or not at all.
+    """The pool of an image folder: from its archive if that is of this state of it, else decoded.
 
-    Classes and files are read in alphabetical order; hidden files and other kinds are left alone.
-    Class folders of test/ and val/ are held out (`train` False); without class folders (a
-    competition's unlabelled test images) they are left alone.
+    Every image becomes RGB, upright by its EXIF orientation. Classes and files are in alphabetical
+    order. Class folders of test/, val/, valid/ and validation/ are held out (`train` False);
+    without class folders (a competition's unlabelled test images) they are left alone. Files that
+    are no readable images are counted in a warning.
 
     Parameters
     ----------
     folder : path with `train/CLASS/*`
-    archive : path of the .npz
+    archive : path of the .npz, written whole or not at all
     size : int
-        Every image is resized (bilinear) to size x size. Default: all must have one size.
+        Every image is resized (bilinear) to size x size. Default: as in the archive, else all
+        must have one size.
     on_damaged : "error" or "skip"
     jobs : int
         Processes, default one for each core.
@@ -47,82 +50,115 @@ def read_folder(
     Raises
     ------
     InputError
-        If there is no image, one is damaged or of another size, or the archive cannot be written.
+        If a class has no image, one is damaged or of another size, or the archive cannot be
+        written.
     """
-    folder = Path(folder)
-    files, labels, train, classes = _scan(folder)
+    folder, archive = Path(folder), Path(archive)
+    listing = scan(folder)
+    if archive.exists():
+        kept = read_source(archive)
+        if kept is None or not listing.train.any() or kept.state == listing.state:
+            pool = read_archive(archive)
+            if kept is None:
+                _compare(pool, listing, folder)
+            return pool
+        warnings.warn(
+            f"{folder} has changed since {archive.name} was written ({kept.images:,} images in "
+            f"{kept.classes:,} classes then, {len(listing.files):,} in {len(listing.classes):,} "
+            "now): decoded anew",
+            stacklevel=4,
+        )
+        size = size or kept.size
+    listing.check(folder)
+    for line in listing.warnings():
+        warnings.warn(f"{folder}: {line}", stacklevel=4)
+    return _decode_all(folder, listing, archive, size, on_damaged, jobs)
+
+
+def _compare(pool: Pool, listing: Listing, folder: Path) -> None:
+    """Warn of an archive that lies beside a folder which it does not seem to come from."""
+    there = (len(listing.files), len(listing.classes))
+    if listing.train.any() and there != (len(pool), len(pool.classes)):
+        warnings.warn(
+            f"{pool.path} has {len(pool):,} records in {len(pool.classes):,} classes, the folder "
+            f"{folder.name} beside it {there[0]:,} in {there[1]:,}, and nothing tells that one "
+            "was made from the other: the archive is used (rename it to have the folder decoded)",
+            stacklevel=5,
+        )
+
+
+def _decode_all(
+    folder: Path,
+    listing: Listing,
+    archive: Path,
+    size: int | None,
+    on_damaged: str,
+    jobs: int | None,
+) -> Pool:
+    files = listing.files
     shape = (size, size) if size else _first_size(files)
+    check_memory(
+        len(files) * shape[0] * shape[1] * 3,
+        f"{folder}: {len(files):,} images of {shape[1]} x {shape[0]} pixels",
+        "resize them (size=, mia data make --size)",
+    )
     records = np.empty((len(files), *shape, 3), dtype=np.uint8)
-    damaged: list[int] = []
+    damaged: dict[int, str] = {}
     filled = 0
     for start, images, bad, other in _decoded(files, shape, size is not None, folder.name, jobs):
         if other:
             index, (height, width) = other
             raise InputError(
-                f"{files[start + index]}: {width} x {height} pixels, the first image has "
-                f"{shape[1]} x {shape[0]}; pass size= (--size) to resize all to one size"
+                f"{printable(str(files[start + index]))}: {width} x {height} pixels, the first "
+                f"image has {shape[1]} x {shape[0]}; pass size= (mia data make --size) to resize "
+                "all to one size"
             )
-        damaged += [start + index for index in bad]
+        damaged |= {start + index: reason for index, reason in bad}
         records[filled : filled + len(images)] = images
         filled += len(images)
     if damaged:
-        names = ", ".join(str(files[index]) for index in damaged[:_SHOWN])
-        names += f" and {len(damaged) - _SHOWN} more" if len(damaged) > _SHOWN else ""
-        if on_damaged == "error" or not filled:
-            raise InputError(
-                f"{len(damaged)} damaged of {len(files)} images: {names}; replace them, "
-                "or leave them out with on_damaged='skip' (--skip-damaged)"
-            )
-        warnings.warn(f"{len(damaged)} damaged images left out: {names}", stacklevel=4)
-    kept = np.delete(np.arange(len(files)), damaged)
-    pool = Pool.from_arrays(folder.name, records[:filled], labels[kept], classes, train[kept])
-    return write_archive(pool, archive)
-
-
-def _scan(folder: Path) -> tuple[list[Path], np.ndarray, np.ndarray, list[str]]:
-    """Every image file, its label, whether it is in train/, and the classes."""
-    found = [
-        (split == "train", path.name, image)
-        for split in ("train", "test", "val")
-        for path in _visible(folder / split)
-        if path.is_dir()
-        for image in _visible(path)
-        if image.suffix.lower() in SUFFIXES and image.is_file()
-    ]
-    classes = sorted({name for in_train, name, _ in found if in_train})
-    if not classes:
+        _report(files, damaged, error=on_damaged == "error" or not filled)
+    kept = np.delete(np.arange(len(files)), list(damaged))
+    lost = set(range(len(listing.classes))).difference(listing.labels[kept][listing.train[kept]])
+    if lost:
         raise InputError(
-            f"{folder / 'train'}: no images; expected {folder.name}/train/CLASS/IMAGE.png"
+            f"{folder}: all training images of class {listing.classes[min(lost)]!r} are damaged; "
+            "replace them, or move the folder away"
         )
-    unknown = {name for _, name, _ in found}.difference(classes)
-    if unknown:
+    pool = Pool.from_arrays(
+        folder.name, records[:filled], listing.labels[kept], listing.classes, listing.train[kept]
+    )
+    left_out = tuple(printable(files[i].relative_to(folder).as_posix()) for i in damaged)
+    source = Source(listing.state, len(files), len(listing.classes), size, left_out)
+    return write_archive(pool, archive, source=source)
+
+
+def _report(files: list[Path], damaged: dict[int, str], *, error: bool) -> None:
+    """Refuse damaged images, or name them in a warning."""
+    first = list(damaged.items())[:_SHOWN]
+    names = ", ".join(f"{printable(str(files[index]))} ({reason})" for index, reason in first)
+    names += f" and {len(damaged) - _SHOWN} more" if len(damaged) > _SHOWN else ""
+    if error:
         raise InputError(
-            f"{folder}: class {min(unknown)!r} is in test/ or val/ but not in train/; "
-            "move that folder away, or rename it"
+            f"{len(damaged)} damaged of {len(files)} images: {names}; replace them, or leave "
+            "them out with on_damaged='skip' (mia data make --skip-damaged)"
         )
-    number = {name: label for label, name in enumerate(classes)}
-    labels = np.array([number[name] for _, name, _ in found], dtype=np.int64)
-    train = np.array([in_train for in_train, _, _ in found])
-    return [image for _, _, image in found], labels, train, classes
-
-
-def _visible(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        return []
-    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    warnings.warn(f"{len(damaged)} damaged images left out: {names}", stacklevel=6)
 
 
 def _first_size(files: list[Path]) -> tuple[int, int]:
     """(height, width) of the first image that can be opened."""
     for file in files:
         try:
-            return _rgb(file).shape[:2]
+            return read_rgb(file).shape[:2]
         except Exception:  # damaged: reported with the others, once all are read
             continue
     raise InputError(f"{files[0]}: damaged, as are all {len(files)} images of this folder")
 
 
-def _decoded(files: list[Path], shape: tuple[int, int], resize: bool, name: str, jobs: int | None):
+def _decoded(
+    files: list[Path], shape: tuple[int, int], resize: bool, name: str, jobs: int | None
+) -> Iterator[tuple[int, np.ndarray, list[tuple[int, str]], tuple | None]]:
     """In the files' order: (start, images, damaged, first one of another size)."""
     from joblib import Parallel, cpu_count, delayed
     from tqdm.auto import tqdm
@@ -143,11 +179,11 @@ def _decode(files: list[Path], shape: tuple[int, int], resize: bool):
     damaged, filled = [], 0
     for index, file in enumerate(files):
         try:
-            image = _rgb(file, shape[::-1] if resize else None)
+            image = read_rgb(file, shape[::-1] if resize else None)
         except MemoryError:
             raise
-        except Exception:  # Pillow's readers raise many kinds on broken files
-            damaged.append(index)
+        except Exception as error:  # Pillow's readers raise many kinds on broken files
+            damaged.append((index, _reason(error)))
             continue
         if image.shape[:2] != shape:
             return images[:filled], damaged, (index, image.shape[:2])
@@ -156,16 +192,10 @@ def _decode(files: list[Path], shape: tuple[int, int], resize: bool):
     return images[:filled], damaged, None
 
 
-def _rgb(file: Path, size: tuple[int, int] | None = None) -> np.ndarray:
-    """uint8 (H, W, 3), whatever the file's mode; `size` is (width, height)."""
-    from PIL import Image
-
-    with Image.open(file) as image:
-        if image.mode.startswith("I;16"):  # Pillow would clip 16-bit grey instead of scaling it
-            image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-        elif image.mode == "P":
-            image = image.convert("RGBA")
-        image = image.convert("RGB")
-    if size and image.size != size:
-        image = image.resize(size, Image.Resampling.BILINEAR)
-    return np.asarray(image)
+def _reason(error: Exception) -> str:
+    """A few words on why a file cannot be read."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    if type(error).__name__ == "UnidentifiedImageError":
+        return "no image"
+    return printable(one_line(error))[:80]

@@ -1,33 +1,29 @@
-"""Data sets by name: inside the package, archives, image folders, downloads."""
+"""Data sets by name: inside the package, archives, folders, downloads."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import replace
+from difflib import get_close_matches
 from importlib.resources import as_file, files
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import InputError
-from .archive import read_archive, read_mapped
-from .pool import Pool
+from .archive import read_archive
+from .catalog import CATALOG, DOWNLOADED, EMBEDDED
+from .mapped import is_mapped, read_mapped
+from .pool import Pool, printable
 
-INSIDE = ("cifar10-mini", "digits")
-TITLES = {"mnist": "MNIST", "cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}
-"""How the data sets of the book are called there, in the order in which it offers them."""
-DOWNLOADED = ("mnist", "cifar10", "cifar100")
 _INSIDE = "package:"
+_LONGEST = 200
+"""Characters of a name; file systems allow 255 bytes, and an ending is added."""
 
 
 def data_root(given: str | Path | None = None) -> Path:
     """The folder of the data sets: as given, else $MIA_DATA, else ~/.cache/mia/data."""
     return Path(given or os.environ.get("MIA_DATA") or "~/.cache/mia/data").expanduser()
-
-
-def title(name: str) -> str:
-    """How a data set is called in the book: its name, if it has no other title."""
-    return TITLES.get(name, name)
 
 
 def load_dataset(
@@ -43,9 +39,10 @@ def load_dataset(
     1. inside the package: `cifar10-mini` (2,000 CIFAR-10 images), `digits` (scikit-learn's)
     2. ROOT/NAME.npz: arrays `images` (uint8) or `features` (float32), `labels`, and if there
        `train` (bool) and `classes` (str)
-    3. ROOT/NAME/images.npy and labels.npy: memory-mapped, for pools larger than memory
+    3. ROOT/NAME/images.npy or features.npy, and labels.npy: memory-mapped, for pools larger than
+       memory
     4. `ROOT/NAME/train/CLASS/*`, with test/ or val/ beside it: images, decoded once into
-       ROOT/NAME.npz (delete that file to decode anew)
+       ROOT/NAME.npz, and anew when the folder has changed
     5. torchvision, for `mnist`, `cifar10` and `cifar100`: downloaded once into ROOT/NAME.npz
 
     Parameters
@@ -70,12 +67,9 @@ def load_dataset(
     """
     if on_damaged not in ("error", "skip"):
         raise InputError(f"on_damaged={on_damaged!r}; expected 'error' or 'skip'")
-    if not name or Path(name).name != name or name.startswith("."):
-        raise InputError(
-            f"{name!r} is not the name of a data set; expected a plain name like 'mnist'"
-        )
-    if size is not None and (not isinstance(size, int) or size < 1):
+    if size is not None and (not isinstance(size, int) or isinstance(size, bool) or size < 1):
         raise InputError(f"size={size!r}; expected a side in pixels, an integer of at least 1")
+    check_name(name)
     pool = _load(name, data_root(root), size, on_damaged, download)
     if size is not None and pool.shape[:2] != (size, size):
         raise InputError(
@@ -85,31 +79,25 @@ def load_dataset(
     return pool
 
 
-def _load(name: str, root: Path, size: int | None, on_damaged: str, download: bool) -> Pool:
-    if name in INSIDE:
-        return open_pool(_INSIDE + name)
-    archive, folder = root / f"{name}.npz", root / name
-    if archive.exists():
-        return read_archive(archive)
-    if (folder / "images.npy").exists():
-        return read_mapped(folder)
-    if (folder / "train").is_dir():
-        from .folder import read_folder
+def check_name(name: str) -> None:
+    """Refuse what cannot be the name of a data set.
 
-        return read_folder(folder, archive, size=size, on_damaged=on_damaged)
-    if name in DOWNLOADED and download:
-        from .download import download_dataset
-
-        return download_dataset(name, archive)
-    way_out = (
-        "put the archive there or let it be downloaded (`mia data make`)"
-        if name in DOWNLOADED
-        else f"known without files: {', '.join(INSIDE + DOWNLOADED)}; put your own there"
-    )
-    raise InputError(
-        f"no data set {name!r}: looked for {archive}, {folder}/images.npy and {folder}/train/; "
-        f"{way_out}"
-    )
+    Raises
+    ------
+    InputError
+        If it is no text, or not a plain file name.
+    """
+    if not isinstance(name, str):
+        raise InputError(
+            f"a data set's name is a text, {name!r:.60} is of type {type(name).__name__}: write "
+            '"2024" with quotation marks in Python, YAML and TOML, and `-r dataset 2024` for '
+            "papermill, which reads -p 2024 as a number"
+        )
+    plain = Path(name).name == name and printable(name) == name and len(name) <= _LONGEST
+    if not name or not plain or name.startswith("."):
+        raise InputError(
+            f"{name[:_LONGEST]!r} is not the name of a data set; expected a plain name like 'mnist'"
+        )
 
 
 def open_pool(path: str) -> Pool:
@@ -127,6 +115,53 @@ def open_pool(path: str) -> Pool:
         with as_file(file) as archive:
             return replace(read_archive(archive), path=path)
     return read_mapped(path) if Path(path).is_dir() else read_archive(path)
+
+
+def _load(name: str, root: Path, size: int | None, on_damaged: str, download: bool) -> Pool:
+    if name in EMBEDDED:
+        return open_pool(_INSIDE + name)
+    archive, folder = root / f"{name}.npz", root / name
+    for path in (archive, folder):
+        if path.is_symlink() and not path.exists():
+            raise InputError(f"{path}: a link to {os.readlink(path)}, where nothing is")
+    if (folder / "train").is_dir() and not is_mapped(folder):
+        from .folder import read_folder
+
+        return read_folder(folder, archive, size=size, on_damaged=on_damaged)
+    if archive.exists():
+        return read_archive(archive)
+    if is_mapped(folder):
+        return read_mapped(folder)
+    if name in DOWNLOADED and download:
+        from .download import download_dataset
+
+        return download_dataset(name, archive)
+    raise InputError(
+        f"no data set {name!r}: looked for {archive}, {folder}/images.npy or features.npy, and "
+        f"{folder}/train/; {_way_out(name, folder)}"
+    )
+
+
+def _way_out(name: str, folder: Path) -> str:
+    """What somebody can do who asked for a data set that is not there."""
+    if folder.is_dir():
+        inside = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+        shown = printable(", ".join(inside[:3])) + (", ..." if len(inside) > 3 else "")
+        return f"{folder} holds {shown or 'nothing'}; expected the folder train/ of class folders"
+    if name in DOWNLOADED:
+        return "put the archive there or let it be downloaded (`mia data make`)"
+    if name == "a1k":
+        return "only participants of its competition can download it; put its train/ and val/ there"
+    if name == "a1k-standin":
+        return "`mia data make a1k-standin` makes it from CIFAR-100"
+    short = {"".join(filter(str.isalnum, known)): known for known in CATALOG}
+    near = get_close_matches("".join(filter(str.isalnum, name.lower())), short, 1, 0.8)
+    if near:
+        return f"did you mean {short[near[0]]!r}?"
+    return (
+        f"known without files: {', '.join(EMBEDDED + DOWNLOADED)}; put your own there "
+        "(`mia data --help` shows the layouts)"
+    )
 
 
 def _digits() -> Pool:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+import unicodedata
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Integral
 
 import numpy as np
 
@@ -27,7 +30,7 @@ class Pool:
         May be memory-mapped.
     labels : int64 (N,)
     classes : tuple of str
-        The name of each label.
+        The name of each label; a character that would break a line is escaped.
     train : bool (N,)
         The public training split (an attack's split is made by `splits`).
     path : str or None
@@ -68,14 +71,16 @@ class Pool:
         >>> Pool.from_arrays("two", np.zeros((2, 4, 4)), [0, 1]).shape
         (4, 4, 1)
         """
-        records = np.asanyarray(records)
+        records = _array(records, "records")
         records = _features(records) if records.ndim == 2 else _images(records)
-        labels, classes = _labels(np.asarray(labels), len(records), classes)
-        train = np.ones(len(records), dtype=bool) if train is None else np.asarray(train)
+        labels, classes = _labels(_array(labels, "labels"), len(records), classes)
+        train = np.ones(len(records), dtype=bool) if train is None else _array(train, "train")
         if train.dtype != bool or train.shape != (len(records),):
+            numbers = train.dtype.kind in "iuf" and train.shape == (len(records),)
             raise InputError(
                 f"train has type {train.dtype} and shape {train.shape}; "
                 f"expected bool ({len(records)},), one for each record"
+                + (": use train.astype(bool)" if numbers else "")
             )
         return cls(name, records, labels, classes, train)
 
@@ -103,6 +108,12 @@ class Pool:
             for block in _blocks(array):
                 digest.update(memoryview(np.ascontiguousarray(block)).cast("B"))
         return digest.hexdigest()
+
+    def class_counts(self) -> np.ndarray:
+        """Records of every class in the public training split and outside of it, int64 (C, 2)."""
+        counts = np.zeros((len(self.classes), 2), dtype=np.int64)
+        np.add.at(counts, (self.labels, np.where(self.train, 0, 1)), 1)
+        return counts
 
     def subset(self, index, name: str | None = None) -> Pool:
         """The records of `index` (integers, or bool (N,)), in that order, in memory.
@@ -134,16 +145,52 @@ class Pool:
         )
 
     def sample(self, count: int, *, seed: int) -> Pool:
-        """`count` records at random without repetition, in the pool's order, in memory.
+        """At most `count` records at random without repetition, in the pool's order, in memory.
+
+        If the pool has fewer, it is returned whole, with a warning that says so.
 
         Raises
         ------
         InputError
-            If there are not that many.
+            If `count` is no integer of at least 1.
         """
-        if not 1 <= count <= len(self):
-            raise InputError(f"count={count}; expected 1 to {len(self)}, the size of {self.name}")
+        if not isinstance(count, Integral) or isinstance(count, bool) or count < 1:
+            raise InputError(f"count={count!r}; expected an integer of at least 1")
+        if count > len(self):
+            warnings.warn(
+                f"{self.name} has {len(self):,} records, fewer than the {count:,} asked for: all "
+                "are used",
+                stacklevel=2,
+            )
+            return self
         return self.subset(np.sort(np.random.default_rng(seed).permutation(len(self))[:count]))
+
+
+def printable(text: str) -> str:
+    """The text with control characters, line breaks and lone surrogates escaped.
+
+    >>> print(printable("two\\nlines"), printable("Zoé"))
+    two\\nlines Zoé
+    """
+    breaking = ("Cc", "Cs", "Zl", "Zp")
+    return "".join(
+        ascii(character)[1:-1] if unicodedata.category(character) in breaking else character
+        for character in text
+    )
+
+
+def _array(value, name: str) -> np.ndarray:
+    """As NumPy sees it, memory-mapped if it was."""
+    if isinstance(value, np.memmap):
+        return value
+    try:
+        return np.asarray(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(
+            f"{name} cannot be read as one array ({' '.join(str(error).split())}); expected a "
+            "NumPy array: stack a list of equal shapes, turn a tensor into one by "
+            ".detach().cpu().float().numpy()"
+        ) from None
 
 
 def _blocks(array: np.ndarray) -> Iterator[np.ndarray]:
@@ -156,10 +203,14 @@ def _features(rows: np.ndarray) -> np.ndarray:
         raise InputError(
             f"features have type {rows.dtype} and shape {rows.shape}; expected numbers"
         )
-    rows = rows.astype(np.float32, copy=False)
-    finite = np.isfinite(rows).all(axis=1)
-    if not finite.all():
-        raise InputError(f"features of record {finite.argmin()} are not finite")
+    with np.errstate(over="ignore"):  # an infinity: refused below
+        rows = rows.astype(np.float32, copy=False)
+    start = 0
+    for block in _blocks(rows):
+        finite = np.isfinite(block).all(axis=1)
+        if not finite.all():
+            raise InputError(f"features of record {start + finite.argmin()} are not finite")
+        start += len(block)
     return rows
 
 
@@ -168,7 +219,9 @@ def _images(images: np.ndarray) -> np.ndarray:
         images = images[..., None]
     if images.ndim != 4 or images.shape[3] not in (1, 3) or not images.size:
         hint = ""
-        if images.ndim == 4 and images.shape[1] in (1, 3):
+        if images.ndim == 4 and images.shape[3] == 4:
+            hint = ": leave transparency out, use [..., :3]"
+        elif images.ndim == 4 and images.shape[1] in (1, 3):
             hint = ": channels come last, use .transpose(0, 2, 3, 1)"
         raise InputError(
             f"records have shape {images.shape}; expected images (N, H, W), (N, H, W, 1) or "
@@ -178,8 +231,10 @@ def _images(images: np.ndarray) -> np.ndarray:
         return images
     if images.dtype.kind in "iu":
         if images.min() < 0 or images.max() > 255:
+            deep = images.dtype == np.uint16
             raise InputError(
                 f"integer images hold {images.min()} to {images.max()}; expected 0 to 255"
+                + (": of 16 bits keep the upper 8, use images >> 8" if deep else "")
             )
         return images.astype(np.uint8)
     if images.dtype.kind != "f":
@@ -205,6 +260,7 @@ def _labels(
     if labels.dtype.kind not in "iu" or labels.ndim != 1:
         raise InputError(
             f"labels have type {labels.dtype} and shape {labels.shape}; expected integers ({n},)"
+            f"{_label_hint(labels)}"
         )
     if len(labels) != n:
         raise InputError(f"{n} records but {len(labels)} labels; expected one for each record")
@@ -214,7 +270,7 @@ def _labels(
             f"label {high} with {n} records and no class names; labels start at 0: "
             "renumber them, or pass classes"
         )
-    classes = tuple(map(str, range(high + 1) if classes is None else classes))
+    classes = tuple(map(str, range(high + 1))) if classes is None else _class_names(classes)
     if low < 0 or high >= len(classes):
         wrong = low if low < 0 else high
         first = int(np.flatnonzero(labels == wrong)[0])
@@ -223,3 +279,27 @@ def _labels(
             f"for {len(classes)} classes"
         )
     return labels.astype(np.int64, copy=False), classes
+
+
+def _label_hint(labels: np.ndarray) -> str:
+    """What turns labels of another kind into those that are expected."""
+    if labels.dtype.kind in "OSU" and labels.ndim == 1:
+        return ": names become numbers by classes, labels = np.unique(labels, return_inverse=True)"
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        return ": use labels[:, 0]"
+    if labels.dtype.kind not in "biuf" or not labels.size:
+        return ""
+    if labels.ndim == 2 and (np.sort(labels, axis=1)[:, :-1] == 0).all():
+        return ": one-hot rows become numbers by labels.argmax(axis=1)"
+    if labels.ndim == 1 and (labels == np.rint(labels)).all():
+        return ": use labels.astype(int)"
+    return ""
+
+
+def _class_names(classes) -> tuple[str, ...]:
+    several = isinstance(classes, Iterable) and getattr(classes, "ndim", 1) == 1
+    if not several or isinstance(classes, str | bytes | Mapping | Set):
+        hint = ": use sorted(classes, key=classes.get)" if isinstance(classes, Mapping) else ""
+        raise InputError(f"classes are {classes!r:.60}; expected a list of names{hint}")
+    names = [n.decode("utf-8", "backslashreplace") if isinstance(n, bytes) else n for n in classes]
+    return tuple(printable(str(name)) for name in names)
