@@ -2,8 +2,10 @@
 
 Everything is computed in float64 without leaving the log domain, so that two very certain
 answers still differ: a float32 softmax ties all losses below about 1e-7, and even a float64
-log-softmax ties all losses below 2e-16. Shapes: `logits` is (..., classes), `labels` int64 that
-broadcasts to (...), results are float64 (...).
+log-softmax ties all losses below 2e-16. What is summed over classes is sorted first: the order in
+which a model happens to list its classes changes no bit, and breaks no tie between two records.
+Shapes: `logits` is (..., classes), `labels` int64 that broadcasts to (...), results are float64
+(...).
 """
 
 from __future__ import annotations
@@ -11,16 +13,39 @@ from __future__ import annotations
 import numpy as np
 
 
-def _split_top(logits: np.ndarray, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def class_sum(values: np.ndarray) -> np.ndarray:
+    """Sum over the last axis, float64 (...), the same to the last bit in every order of the classes.
+
+    >>> three = np.array([1.0, 1e-16, 1e-16])
+    >>> bool(three.sum() == three[::-1].sum()), bool(class_sum(three) == class_sum(three[::-1]))
+    (False, True)
+    """
+    # A copy in C order: the sum of another layout adds in another order.
+    ordered = np.array(values, dtype=np.float64, order="C")
+    ordered.sort(axis=-1)
+    return ordered.sum(axis=-1)
+
+
+def log_sum_exp(logits: np.ndarray) -> np.ndarray:
+    """Logarithm of the summed exponentials, float64 (...); -inf counts as a class that is not there.
+
+    One class at least must be finite.
+    """
+    z = np.array(logits, dtype=np.float64, order="C")
+    z.sort(axis=-1)
+    top = z[..., -1].copy()
+    z -= top[..., None]
+    np.exp(z, out=z)
+    return top + np.log(z.sum(axis=-1))
+
+
+def _split(logits: np.ndarray, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The logit at `index` and the logsumexp of all the others, both float64 (...)."""
-    z = np.array(logits, dtype=np.float64)
+    z = np.array(logits, dtype=np.float64, order="C")
     index = np.broadcast_to(index, z.shape[:-1])[..., None]
     chosen = np.take_along_axis(z, index, axis=-1)[..., 0]
     np.put_along_axis(z, index, -np.inf, axis=-1)
-    top = z.max(axis=-1, keepdims=True)
-    np.subtract(z, top, out=z)
-    np.exp(z, out=z)
-    return chosen, top[..., 0] + np.log(z.sum(axis=-1))
+    return chosen, log_sum_exp(z)
 
 
 def margin(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -32,7 +57,7 @@ def margin(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     >>> float(margin(np.array([2.0, 0.0]), np.array(0)))
     2.0
     """
-    chosen, others = _split_top(logits, np.asarray(labels))
+    chosen, others = _split(logits, np.asarray(labels))
     return chosen - others
 
 
@@ -60,7 +85,7 @@ def log_softmax(logits: np.ndarray) -> np.ndarray:
     """Log-probabilities, float64, the shape of `logits`."""
     z = np.asarray(logits, dtype=np.float64)
     z = z - z.max(axis=-1, keepdims=True)
-    return z - np.log(np.exp(z).sum(axis=-1, keepdims=True))
+    return z - log_sum_exp(z)[..., None]
 
 
 def entropy(logits: np.ndarray) -> np.ndarray:
@@ -73,7 +98,7 @@ def entropy(logits: np.ndarray) -> np.ndarray:
     top = z.argmax(axis=-1)
     gaps = z.max(axis=-1, keepdims=True) - z
     certain = loss(z, top)
-    return certain + (np.exp(-gaps - certain[..., None]) * gaps).sum(axis=-1)
+    return certain + class_sum(np.exp(-gaps - certain[..., None]) * gaps)
 
 
 def modified_entropy(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -81,22 +106,26 @@ def modified_entropy(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
     -(1 - p_y) log p_y - sum over j != y of p_j log(1 - p_j), in nats.
     """
-    log_p = log_softmax(logits)
+    logits = np.asarray(logits)
     phi = margin(logits, labels)
-    own = np.exp(-np.logaddexp(0.0, phi)) * np.logaddexp(0.0, -phi)
-    p = np.exp(log_p)
-    # log(1 - p_j) is log1p(-p_j) but for the largest class, where it is exact from the margin.
+    true_class = np.exp(-np.logaddexp(0.0, phi)) * np.logaddexp(0.0, -phi)
+    p = np.exp(log_softmax(logits))
+    # log(1 - p_j) is log1p(-p_j), but where p_j is almost 1 it is exact from the margin alone.
     log_rest = np.log1p(-np.minimum(p, 0.5))
-    top = np.asarray(logits).argmax(axis=-1)
-    np.put_along_axis(
-        log_rest, top[..., None], -np.logaddexp(0.0, margin(logits, top))[..., None], axis=-1
-    )
-    others = p * log_rest
+    sure = -np.logaddexp(0.0, margin(logits, logits.argmax(axis=-1)))[..., None]
+    others = p * np.where(p > 0.5, sure, log_rest)
     index = np.broadcast_to(np.asarray(labels), others.shape[:-1])[..., None]
     np.put_along_axis(others, index, 0.0, axis=-1)
-    return own - others.sum(axis=-1)
+    return true_class - class_sum(others)
 
 
 def correct(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Whether the arg max is the true class, bool (...); a tie counts for the first class."""
-    return np.asarray(logits).argmax(axis=-1) == np.asarray(labels)
+    """Whether the true class has the largest logit, bool (...).
+
+    A model that puts another class level with it has not decided, and is not right: counted for the
+    first class, as an arg max does, a tie would depend on the order of the classes.
+    """
+    logits = np.asarray(logits)
+    index = np.broadcast_to(np.asarray(labels), logits.shape[:-1])[..., None]
+    chosen = np.take_along_axis(logits, index, axis=-1)
+    return (logits >= chosen).sum(axis=-1) == 1
