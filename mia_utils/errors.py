@@ -1,4 +1,4 @@
-"""The exceptions that the command line prints as one line: no traceback helps their reader."""
+"""Errors that the command line prints as one line (no traceback helps their reader), and warnings."""
 
 from __future__ import annotations
 
@@ -13,3 +13,11 @@ class DiskError(InputError):
 
 class NotebookError(RuntimeError):
     """A cell of an executed notebook raised; the message names the cell and where it is kept."""
+
+
+class InputWarning(UserWarning):
+    """An input that can be used but is probably not what was meant; the message says what to write."""
+
+
+class DesignWarning(UserWarning):
+    """A comparison that gives memberships away, or hides them, by its design alone."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 import zipfile
 from dataclasses import dataclass, field
 from dataclasses import replace as dataclass_replace
@@ -11,27 +12,25 @@ from pathlib import Path
 
 import numpy as np
 
+from .arrays import as_array
 from .data import Pool
-from .errors import InputError
+from .errors import InputError, InputWarning
 from .files import whole_file
+from .reading import FLOOR, doubts, read_logits, read_probabilities, sample
+from .signals import correct
 
 
-def _matrix(value, shape: tuple[int, int], name: str) -> np.ndarray:
-    value = np.asarray(value)
-    if value.dtype != bool:
-        raise InputError(f"{name} has dtype {value.dtype}; expected bool")
-    if value.shape != shape:
-        raise InputError(f"{name} has shape {value.shape}; logits need (models, records) = {shape}")
-    return value
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Outputs:
     """Logits of M models for N records, with the truth about membership.
 
+    Arrays, lists, frames and tensors are taken, and shapes that have one meaning (one model's
+    answers as (N, C), its members as (N,), members as 0 and 1, one-hot labels, one logit for two
+    classes); `reading.read_logits` lists them. What is kept is this:
+
     Parameters
     ----------
-    logits : float32 (M, N, C)
+    logits : float32 or float16 (M, N, C)
         What each model returned for every record, before any softmax; may be memory-mapped.
     labels : int64 (N,)
         Ground truth in 0 .. C-1.
@@ -51,6 +50,15 @@ class Outputs:
     ------
     InputError
         If shapes or types disagree, labels are out of range, ids repeat, or logits are not finite.
+
+    Warns
+    -----
+    InputWarning
+        Without a fingerprint (who trains here has one), if logits look like probabilities, answers
+        like another list's, or members like non-members.
+
+    >>> Outputs([[3.0, 0.0], [0.0, 2.0], [1.0, 0.0]], labels=[0, 1, 1], members=[1, 0, 0])
+    Outputs(1 model, 3 records, 2 classes; 1 member; accuracy 1.00 on members, 0.50 on others)
     """
 
     logits: np.ndarray
@@ -59,60 +67,84 @@ class Outputs:
     evaluated: np.ndarray | None = None
     ids: np.ndarray | None = None
     fingerprint: str = ""
-    names: tuple[str, ...] = field(default=(), repr=False)
+    names: tuple[str, ...] = field(default=())
 
     def __post_init__(self) -> None:
-        logits = np.asarray(self.logits) if not isinstance(self.logits, np.ndarray) else self.logits
-        if logits.ndim != 3 or logits.shape[2] < 2:
-            raise InputError(
-                f"logits have shape {logits.shape}; expected (models, records, classes >= 2)"
-            )
-        if logits.dtype != np.float32:
-            if not np.issubdtype(logits.dtype, np.floating):
-                raise InputError(f"logits have dtype {logits.dtype}; expected float32")
-            logits = logits.astype(np.float32)
-        shape = logits.shape[:2]
-        labels = np.asarray(self.labels)
-        if labels.shape != shape[1:] or not np.issubdtype(labels.dtype, np.integer):
-            raise InputError(
-                f"labels are {labels.dtype} {labels.shape}; expected integers of shape {shape[1:]}"
-            )
-        if labels.size and not (0 <= labels.min() and labels.max() < logits.shape[2]):
-            raise InputError(
-                f"labels run from {labels.min()} to {labels.max()}; with {logits.shape[2]} logits "
-                f"a record they must lie in 0..{logits.shape[2] - 1}"
-            )
-        for index, row in enumerate(logits):
-            # The sum is finite unless an element is not (or it overflows): no bool copy of the row.
-            if not np.isfinite(row.sum(dtype=np.float64)) and not np.isfinite(row).all():
-                bad = int(np.argmin(np.isfinite(row).all(axis=1)))
-                raise InputError(
-                    f"logits of model {index} hold NaN or infinity, first at record {bad}; "
-                    "mask them to finite log-probabilities or drop the record"
-                )
-        ids = np.arange(shape[1]) if self.ids is None else np.asarray(self.ids)
-        if ids.shape != shape[1:] or not np.issubdtype(ids.dtype, np.integer):
-            raise InputError(
-                f"ids are {ids.dtype} {ids.shape}; expected integers of shape {shape[1:]}"
-            )
-        if np.unique(ids).size != ids.size:
-            raise InputError("ids repeat; every record of a pool may appear once")
-        evaluated = np.ones(shape, bool) if self.evaluated is None else self.evaluated
-        names = tuple(self.names)
-        if names and len(names) != shape[0]:
-            raise InputError(f"{len(names)} names for {shape[0]} models")
-        for name, value in (
-            ("logits", logits),
-            ("labels", labels.astype(np.int64, copy=False)),
-            ("members", _matrix(self.members, shape, "members")),
-            ("evaluated", _matrix(evaluated, shape, "evaluated")),
-            ("ids", ids.astype(np.int64, copy=False)),
-            ("names", names),
-        ):
+        answers = read_logits(self.logits, self.labels, self.members, self.evaluated, self.ids)
+        self._set(answers._asdict() | {"names": tuple(self.names)})
+        if self.names and len(self.names) != len(self):
+            raise InputError(f"{len(self.names)} names for {len(self)} models")
+        if not self.fingerprint and (found := doubts(self)):
+            more = f" (and {len(found) - 1} more such signs)" if found[1:] else ""
+            warnings.warn(found[0] + more, InputWarning, stacklevel=3)
+
+    def _set(self, fields: dict) -> None:
+        for name, value in fields.items():
             object.__setattr__(self, name, value)
+
+    @classmethod
+    def from_probabilities(
+        cls,
+        probabilities,
+        labels,
+        members,
+        evaluated=None,
+        ids=None,
+        fingerprint: str = "",
+        names: tuple[str, ...] = (),
+        *,
+        floor: float = FLOOR,
+    ) -> Outputs:
+        """Outputs of models that return probabilities p: the logits are log(max(p, floor)).
+
+        What a softmax rounds to 0 or 1 is lost: a probability of 0 counts as `floor`, and where
+        the true class has 1, only the others' tell how sure the model is. Of rounded
+        probabilities (three decimals, say) the floor should be half of the last digit.
+
+        Parameters
+        ----------
+        probabilities : float (M, N, C), (N, C); of class 1 of two (M, N, 1), (M, N) or (N,)
+            Each row sums to 1, to within 0.01.
+        floor : float in (0, 1)
+
+        Raises
+        ------
+        InputError
+            As the class, and if a number is no probability or a row does not sum to 1.
+
+        Warns
+        -----
+        InputWarning
+            If there are zeros that look rounded, and as the class.
+
+        >>> Outputs.from_probabilities([[0.5, 0.5], [0.1, 0.9]], [0, 1], members=[1, 0])
+        Outputs(1 model, 2 records, 2 classes; 1 member; accuracy 0.00 on members, 1.00 on others)
+        """
+        answers = read_probabilities(probabilities, labels, members, evaluated, ids, floor=floor)
+        return cls(*answers, fingerprint, names)
 
     def __len__(self) -> int:
         return self.logits.shape[0]
+
+    def __repr__(self) -> str:
+        """How many of what, and how often the models are right (of 1,000 records of each)."""
+        right: dict[str, list] = {"members": [], "others": []}
+        for model, logits in enumerate(self.logits):
+            rows = sample(self, model)
+            held, hits = self.members[model, rows], correct(logits[rows], self.labels[rows])
+            right["members"].extend(hits[held])
+            right["others"].extend(hits[~held])
+        shares = [f"{np.mean(hits):.2f} on {who}" for who, hits in right.items() if hits]
+        parts = [
+            f"{_count(len(self), 'model')}, {_count(self.labels.size, 'record')}, "
+            f"{self.classes} classes",
+            _range((self.members & self.evaluated).sum(axis=1), "member"),
+        ]
+        if not self.evaluated.all():
+            parts.append(_range(self.evaluated.sum(axis=1), "record") + " evaluated")
+        if shares:
+            parts.append(f"accuracy {', '.join(shares)}")
+        return f"Outputs({'; '.join(parts)})"
 
     @property
     def classes(self) -> int:
@@ -124,22 +156,30 @@ class Outputs:
         return dataclass_replace(self, **changes)
 
     def select(self, models=None, records=None) -> Outputs:
-        """Some models and some records: each an int, slice, index array or bool mask."""
-        models = np.atleast_1d(np.arange(len(self))[slice(None) if models is None else models])
-        records = np.atleast_1d(
-            np.arange(self.labels.size)[slice(None) if records is None else records]
-        )
+        """Some models and some records: each an int, slice, index array or bool mask.
+
+        Raises
+        ------
+        InputError
+            If there is no such model or record.
+        """
+        models = _positions(models, len(self), "models")
+        records = _positions(records, self.labels.size, "records")
         every = records.size == self.labels.size and (records == np.arange(records.size)).all()
         pick = (lambda a: a[models]) if every else (lambda a: a[np.ix_(models, records)])
-        return Outputs(
-            logits=pick(self.logits),
-            labels=self.labels[records],
-            members=pick(self.members),
-            evaluated=pick(self.evaluated),
-            ids=self.ids[records],
-            fingerprint=self.fingerprint,
-            names=tuple(self.names[i] for i in models) if self.names else (),
+        part = object.__new__(Outputs)  # what it is taken from was checked
+        part._set(
+            {
+                "logits": pick(self.logits),
+                "labels": self.labels[records],
+                "members": pick(self.members),
+                "evaluated": pick(self.evaluated),
+                "ids": self.ids[records],
+                "fingerprint": self.fingerprint,
+                "names": tuple(self.names[i] for i in models) if self.names else (),
+            }
         )
+        return part
 
     def save(self, path: str | os.PathLike) -> Path:
         """Write everything to one uncompressed .npz, atomically (write, then rename)."""
@@ -185,6 +225,43 @@ class Outputs:
         return cls(
             **fields, fingerprint=meta.get("fingerprint", ""), names=tuple(meta.get("names", ()))
         )
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number:,} {word}{'s' if number != 1 else ''}"
+
+
+def _range(counts: np.ndarray, word: str) -> str:
+    """One model's count; of several the smallest and the largest."""
+    high = counts.max(initial=0)
+    low = counts.min(initial=high)
+    if counts.size == 1:
+        return _count(high, word)
+    return (f"{low:,} to " if low < high else "") + f"{_count(high, word)} each"
+
+
+def _positions(chosen, size: int, name: str) -> np.ndarray:
+    """Positions int64 (n,) of what `select` is asked for."""
+    if chosen is None:
+        return np.arange(size)
+    if not isinstance(chosen, slice):
+        chosen = as_array(chosen, name)
+        if chosen.dtype.kind == "f" and chosen.size == 0:  # an empty list
+            chosen = chosen.astype(np.int64)
+        if chosen.dtype.kind not in "biu":
+            raise InputError(f"select({name}={chosen!r}); expected positions or a bool mask")
+    try:
+        positions = np.atleast_1d(np.arange(size)[chosen])
+    except IndexError:
+        raise InputError(
+            f"select({name}={chosen}); there are {size}, expected 0 to {size - 1}, or a bool mask "
+            f"of that length"
+        ) from None
+    if positions.ndim > 1:
+        raise InputError(f"select({name}=...) got shape {positions.shape}; expected one dimension")
+    if name == "records" and np.unique(positions).size != positions.size:
+        raise InputError("select(records=...) repeats a record; every record may appear once")
+    return positions
 
 
 def align(a: Outputs, b: Outputs) -> None:

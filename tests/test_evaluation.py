@@ -18,6 +18,7 @@ from mia_utils.evaluation import (
     auc_interval,
     balanced_accuracy,
     best_threshold,
+    clopper_pearson,
     evaluate,
     null_auc_range,
     roc_curve,
@@ -149,10 +150,10 @@ def test_tpr_at_fpr_tries_every_threshold(outside, inside, fpr):
 def test_tpr_at_fpr_says_how_many_are_needed():
     members = np.arange(2000) < 1000
     scores = np.arange(2000.0)
-    with pytest.raises(InputError, match="10000 non-members"):
+    with pytest.raises(InputError, match="with 1,000 non-members; 10,000 are needed"):
         tpr_at_fpr(scores, members, 0.001)
     assert tpr_at_fpr(scores, members, 0.01) == 0.0
-    with pytest.raises(InputError, match="that is 35 non-members"):
+    with pytest.raises(InputError, match="33 non-members; 35 are needed"):
         tpr_at_fpr(scores[:34], np.arange(34) < 0.5, 0.29)
     # 0.29 * 100 rounds to less than 29: 29 false positives are allowed nevertheless.
     scores = np.concatenate([np.arange(100.0), [70.5]])
@@ -160,6 +161,52 @@ def test_tpr_at_fpr_says_how_many_are_needed():
     for rate in (0.0, -0.1, 1.5, np.nan):
         with pytest.raises(InputError, match="fpr="):
             tpr_at_fpr(scores, np.arange(101) == 100, rate)
+
+
+def test_what_is_asked_for_and_what_is_there_do_not_contradict_each_other():
+    """It once said of 9,999 non-members: allows 10 false positives; expected at least 10."""
+    scores, members = np.arange(20_000.0), np.arange(20_000) >= 9_999
+    with pytest.raises(InputError) as caught:
+        tpr_at_fpr(scores, members, 0.001)
+    assert str(caught.value) == (
+        "TPR at FPR 0.001 is not measurable with 9,999 non-members; 10,000 are needed"
+    )
+    assert tpr_at_fpr(scores[:-1], np.arange(19_999) >= 10_000, 0.001) == 1.0
+
+
+@pytest.mark.parametrize("ties", [[4, 4], [1, 7], [2, 2, 4], [1, 1, 1, 5], [1] * 8, [8]])
+@pytest.mark.parametrize("level", [0.5, 0.8, 0.95])
+def test_the_null_of_few_values_is_the_exact_law(ties, level):
+    scores = np.repeat(np.arange(len(ties)), ties)
+    for m in (1, 3, 4):
+        every = [
+            auc(scores, np.isin(np.arange(8), chosen))
+            for chosen in itertools.combinations(range(8), m)
+        ]
+        low, high = null_auc_range(scores, np.arange(8) < m, level=level)
+        every, tail = np.array(every), (1 - level) / 2 + 1e-9
+        assert low in every and high in every
+        assert np.mean(every < low) <= tail < np.mean(every <= low)
+        assert np.mean(every > high) <= tail < np.mean(every >= high)
+
+
+def test_the_null_covers_what_it_says_where_four_records_differ():
+    """The normal limit covers 87.6 % here."""
+    members, scores = np.arange(1000) < 500, np.arange(1000) % 250 == 0
+    low, high = null_auc_range(scores, members)
+    rng = np.random.default_rng(0)
+    drawn = np.array([auc(scores, rng.permutation(members)) for _ in range(4000)])
+    assert 0.95 <= np.mean((low <= drawn) & (drawn <= high))
+    assert np.mean((low < drawn) & (drawn < high)) < 0.95
+
+
+def test_the_exact_null_meets_the_normal_one():
+    rng = np.random.default_rng(1)
+    members = rng.random(30_000) < 0.5
+    exact = null_auc_range(rng.random(30_000) < 0.3, members)
+    m, n = members.sum(), (~members).sum()
+    half = 1.96 * np.sqrt(0.3 * 0.7 / 4 * (1 / m + 1 / n))
+    assert exact == pytest.approx((0.5 - half, 0.5 + half), abs=1e-4)
 
 
 def test_null_range_is_that_of_permutations():
@@ -262,7 +309,7 @@ HALF = np.tile(np.arange(20) < 10, (2, 1))
         ((GOOD, HALF, None, HALF[0]), "evaluated has shape"),
         ((GOOD, HALF * 2.0), "members have dtype float64"),
         ((GOOD, HALF * 2), "members have dtype int64"),
-        ((GOOD.astype(str), HALF), "scores have dtype"),
+        ((GOOD.astype(str), HALF), "scores are texts"),
         ((GOOD, HALF, np.nan), "threshold is NaN"),
         ((GOOD, HALF, [1.0, 2.0, 3.0]), "one for each of 2 targets"),
         ((GOOD, HALF, "high"), "expected a number"),
@@ -279,8 +326,15 @@ def test_smaller_mistakes_are_named():
         evaluate(GOOD, HALF, level=95)
     with pytest.raises(InputError, match="threshold is NaN"):
         accuracy(GOOD[0], HALF[0], np.nan)
+    with pytest.raises(InputError, match="level='0.95'"):
+        auc_interval(GOOD[0], HALF[0], level="0.95")
     with pytest.raises(InputError, match=r"both \(records,\)"):
         auc(GOOD, HALF)
+    with pytest.raises(InputError, match="hits=100.0 of trials=10; expected 0 <= hits <= trials"):
+        clopper_pearson(100, 10)
+    with pytest.raises(InputError, match="hits=-1.0 of trials=10"):
+        clopper_pearson(-1, 10)
+    assert clopper_pearson(0, 0) == (0, 1)
     assert auc(GOOD[0], HALF[0].astype(int)) == 0.0  # 0 and 1 are taken for bool
 
 

@@ -76,7 +76,7 @@ def test_ratio_is_paired_and_handles_zero():
     assert zero[:2] == (0.0, 0.0) and 0 < zero.high < 0.2
     undefined = ratio_interval(none, none)
     assert np.isnan(undefined.value) and undefined[1:] == (0.0, np.inf)
-    for a, b in ((hits, hits[:-1]), (hits[:0], hits[:0]), (hits * 1.0, hits)):
+    for a, b in ((hits, hits[:-1]), (hits[:0], hits[:0]), (hits * 0.5, hits)):
         with pytest.raises(InputError):
             ratio_interval(a, b)
 
@@ -95,7 +95,7 @@ def test_tpr_ratio_draws_both_thresholds():
     assert np.log(ratio.high / ratio.low) == pytest.approx(np.hypot(*logs), rel=0.2)
     same = tpr_ratio_interval(scores, 2 * scores, members, 0.01)
     assert same.value == 1 and same.high / same.low < 1.1
-    with pytest.raises(InputError, match="10000 non-members"):
+    with pytest.raises(InputError, match="with 3,000 non-members; 10,000 are needed"):
         tpr_ratio_interval(scores, weak, members, 0.001)
 
 

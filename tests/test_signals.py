@@ -119,13 +119,13 @@ def outputs(**changes) -> Outputs:
 @pytest.mark.parametrize(
     "changes, word",
     [
-        ({"logits": np.zeros((2, 3), np.float32)}, "logits have shape"),
+        ({"logits": np.zeros((2, 5), np.float32)}, r"logits have shape \(2, 5\)"),
         ({"logits": np.full((2, 3, 4), np.nan, np.float32)}, "NaN or infinity, first at record 0"),
         ({"logits": np.zeros((2, 3, 4), int)}, "dtype"),
         ({"labels": np.array([0, 1, 4])}, r"labels run from 0 to 4"),
-        ({"labels": np.array([0, 1])}, "labels are"),
+        ({"labels": np.array([0, 1])}, "there are 2 labels"),
         ({"members": np.zeros((2, 2), bool)}, "members has shape"),
-        ({"members": np.zeros((2, 3))}, "members has dtype"),
+        ({"members": np.full((2, 3), 0.5)}, "members have dtype float64 and hold 0.5"),
         ({"evaluated": np.zeros((3, 2), bool)}, "evaluated has shape"),
         ({"ids": np.array([1, 1, 2])}, "ids repeat"),
         ({"names": ("one",)}, "1 names for 2 models"),

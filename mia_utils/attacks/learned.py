@@ -23,9 +23,8 @@ def log_odds(logits: np.ndarray) -> np.ndarray:
     """log(p_j / (1 - p_j)) of every class j, float64 (..., C); exact near p = 0 and p = 1."""
     log_p = signals.log_softmax(logits)
     odds = log_p - np.log1p(-np.minimum(np.exp(log_p), 0.5))
-    top = np.asarray(logits).argmax(axis=-1)
-    np.put_along_axis(odds, top[..., None], signals.margin(logits, top)[..., None], axis=-1)
-    return odds
+    sure = signals.margin(logits, np.asarray(logits).argmax(axis=-1))[..., None]
+    return np.where(log_p > np.log(0.5), sure, odds)
 
 
 def _raw(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:

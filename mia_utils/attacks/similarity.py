@@ -19,7 +19,7 @@ _LEFT_OUT_PAIRS = 20_000  # of few records more shadow models are left out than 
 
 def kl_divergence(log_p: np.ndarray, log_q: np.ndarray) -> np.ndarray:
     """KL(p || q) in nats over the last axis, from log-probabilities."""
-    return (np.exp(log_p) * (log_p - log_q)).sum(axis=-1)
+    return signals.class_sum(np.exp(log_p) * (log_p - log_q))
 
 
 def js_divergence(log_p: np.ndarray, log_q: np.ndarray) -> np.ndarray:
@@ -30,7 +30,7 @@ def js_divergence(log_p: np.ndarray, log_q: np.ndarray) -> np.ndarray:
 
 def l2_distance(log_p: np.ndarray, log_q: np.ndarray) -> np.ndarray:
     """Euclidean distance of the probability vectors."""
-    return np.sqrt(((np.exp(log_p) - np.exp(log_q)) ** 2).sum(axis=-1))
+    return np.sqrt(signals.class_sum((np.exp(log_p) - np.exp(log_q)) ** 2))
 
 
 DISTANCES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {

@@ -8,9 +8,10 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import mannwhitneyu, rankdata
 
+from ..arrays import as_array, as_bool, as_numbers
 from ..errors import InputError
 from .intervals import Interval, auc_interval, check_level, clopper_pearson, placements
-from .roc import allowed_false_positives, as_bool, check_pairs, tpr_at_fpr
+from .roc import allowed_false_positives, check_pairs, tpr_at_fpr
 
 DRAWS = 2000
 
@@ -151,7 +152,7 @@ def holm(p_values) -> np.ndarray:
     >>> holm([0.01, 0.04, 0.03]).tolist()
     [0.03, 0.06, 0.06]
     """
-    p = np.asarray(p_values, dtype=np.float64)
+    p = as_numbers(p_values, "p-values").astype(np.float64)
     if p.ndim != 1 or not ((p >= 0) & (p <= 1)).all():
         raise InputError(f"p-values of shape {p.shape}; expected (tests,), each in [0, 1]")
     order = np.argsort(p, kind="stable")
@@ -199,7 +200,7 @@ def group_metrics(
         As `auc` does, and if groups have another shape or min_records is below 1.
     """
     scores, members = check_pairs(scores, members)
-    groups = np.asarray(groups)
+    groups = as_array(groups, "groups")
     if groups.shape != scores.shape:
         raise InputError(f"groups have shape {groups.shape}; expected one a record, {scores.shape}")
     if min_records < 1:

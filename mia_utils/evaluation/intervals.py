@@ -10,12 +10,14 @@ hand must have been fixed before these records were looked at.
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import betainc, betaincinv
+from scipy.special import betainc, betaincinv, gammaln
 from scipy.stats import binom, norm, t
 
+from ..arrays import as_numbers
 from ..errors import InputError
 from .roc import allowed_false_positives, auc, check_pairs, hits_above_quantile, rates_at_threshold
 
@@ -40,8 +42,10 @@ METHODS = {
         "the threshold for known and is too short."
     ),
     "null": (
-        "Memberships permuted among the evaluated records after scoring; the range of the AUC is "
-        "the Mann-Whitney statistic's normal limit with the variance corrected for ties."
+        "Memberships permuted among the evaluated records after scoring. With few distinct scores "
+        "(or few records that differ) the range of the AUC comes from its exact law, that of a "
+        "multivariate hypergeometric draw; else it is the Mann-Whitney statistic's normal limit "
+        "with the variance corrected for ties."
     ),
     "spread": "Standard deviation (n - 1) of the per-target values; targets are never pooled.",
     "mean_interval": "Student's t for the mean of several models.",
@@ -77,7 +81,7 @@ class Interval(NamedTuple):
 
 def check_level(level: float) -> float:
     """alpha = 1 - level; InputError unless 0 < level < 1."""
-    if not 0 < level < 1:
+    if not (isinstance(level, Real) and 0 < level < 1):
         raise InputError(f"level={level!r}; expected a confidence level in (0, 1), such as 0.95")
     return 1 - level
 
@@ -85,14 +89,23 @@ def check_level(level: float) -> float:
 def clopper_pearson(hits, trials, *, level: float = 0.95):
     """Clopper-Pearson limits of a binomial rate, (low, high); arrays broadcast.
 
-    `hits` and `trials` may be fractional, as effective sample sizes are.
+    `hits` and `trials` may be fractional, as effective sample sizes are. No trials say nothing:
+    (0, 1).
+
+    Raises
+    ------
+    InputError
+        Unless 0 <= hits <= trials, everywhere.
 
     >>> low, high = clopper_pearson(0, 100)
     >>> float(low), round(float(high), 4)
     (0.0, 0.0362)
     """
     alpha = check_level(level)
-    hits, misses = np.asarray(hits, dtype=np.float64), np.asarray(trials - hits, dtype=np.float64)
+    hits = as_numbers(hits, "hits").astype(np.float64)
+    misses = as_numbers(trials, "trials") - hits
+    if not ((hits >= 0) & (misses >= 0)).all():
+        raise InputError(f"hits={hits[()]} of trials={trials}; expected 0 <= hits <= trials")
     low = np.where(hits > 0, betaincinv(np.where(hits > 0, hits, 1), misses + 1, alpha / 2), 0.0)
     high = np.where(
         misses > 0, betaincinv(hits + 1, np.where(misses > 0, misses, 1), 1 - alpha / 2), 1.0
@@ -228,25 +241,78 @@ def tpr_at_fpr_interval(scores, members, fpr: float, *, level: float = 0.95) -> 
     return Interval(value, min(_root(lower), value), max(_root(upper), value))
 
 
+_MOST_OUTCOMES = 100_000  # of a permutation, up to which the null is computed exactly
+
+
 def null_auc_range(scores, members, *, level: float = 0.95) -> tuple[float, float]:
     """Central range of the AUC when memberships are permuted: what chance alone gives.
 
-    The normal limit of the Mann-Whitney statistic, with the variance corrected for ties; a constant
-    score gives (0.5, 0.5).
+    Where the scores have few distinct values, or few records differ from all the others, the law is
+    exact: how many members each value gets is a multivariate hypergeometric draw, and the range
+    holds at least the share `level` of it. Elsewhere it is the normal limit of the Mann-Whitney
+    statistic with the variance corrected for ties. A constant score gives (0.5, 0.5).
+
+    Raises
+    ------
+    InputError
+        As `auc` does, and if level is not in (0, 1).
+
+    >>> one_differs = np.arange(100) == 0
+    >>> null_auc_range(one_differs, np.arange(100) < 50)
+    (0.49, 0.51)
     """
     alpha = check_level(level)
     scores, members = check_pairs(scores, members)
     m = int(members.sum())
     n, total = members.size - m, members.size
-    ties = np.unique(scores, return_counts=True)[1].astype(np.float64)
+    ties = np.unique(scores, return_counts=True)[1]
+    rest = np.delete(ties, ties.argmax())  # the records outside the largest tie
+    if np.log1p(np.minimum(rest, m)).sum() <= np.log(_MOST_OUTCOMES):
+        return _exact_null_range(ties, m, alpha)
+    ties = ties.astype(np.float64)
     factor = 1 - (ties**3 - ties).sum() / (float(total) ** 3 - total)
     half = norm.isf(alpha / 2) * np.sqrt(max(factor, 0.0) * (total + 1) / (12 * m * n))
     return max(0.0, 0.5 - float(half)), min(1.0, 0.5 + float(half))
 
 
+def _exact_null_range(ties: np.ndarray, m: int, alpha: float) -> tuple[float, float]:
+    """The central range of the AUC, from every way to deal m memberships out to ties of records."""
+    total, largest = int(ties.sum()), int(ties.argmax())
+    rank = np.cumsum(ties) - (ties - 1) / 2  # the mean rank of each tie
+    used, rank_sum, log_ways = np.zeros(1), np.zeros(1), np.zeros(1)
+    for tie in np.delete(np.arange(ties.size), largest):
+        taken = np.arange(min(ties[tie], m) + 1)[:, None]
+        used, rank_sum, log_ways = (
+            (left + right).ravel()
+            for left, right in (
+                (taken, used),
+                (taken * rank[tie], rank_sum),
+                (_log_choose(ties[tie], taken), log_ways),
+            )
+        )
+        fits = used <= m
+        used, rank_sum, log_ways = used[fits], rank_sum[fits], log_ways[fits]
+    fits = m - used <= ties[largest]
+    used, rank_sum, log_ways = used[fits], rank_sum[fits], log_ways[fits]
+    rank_sum += (m - used) * rank[largest]
+    log_ways += _log_choose(ties[largest], m - used)
+    # Half ranks: twice their sum is an integer, so that equal AUCs are one outcome.
+    doubled, outcome = np.unique(np.rint(2 * rank_sum), return_inverse=True)
+    chance = np.bincount(outcome, np.exp(log_ways - _log_choose(total, m)))
+    below, above = np.cumsum(chance), np.cumsum(chance[::-1])
+    tail = alpha / 2 * (1 + 1e-9)  # rounding alone does not push an outcome out
+    low = doubled[np.searchsorted(below, tail, "right")]
+    high = doubled[::-1][np.searchsorted(above, tail, "right")]
+    return tuple(float((r - m * (m + 1)) / (2 * m * (total - m))) for r in (low, high))
+
+
+def _log_choose(n, k):
+    return gammaln(n + 1.0) - gammaln(k + 1.0) - gammaln(n - k + 1.0)
+
+
 def _spread(values, level: float) -> tuple[float, float, int]:
     alpha = check_level(level)
-    values = np.asarray(values, dtype=np.float64)
+    values = as_numbers(values, "values").astype(np.float64)
     if values.ndim != 1 or values.size < 3:
         raise InputError(
             f"{values.size} value(s) of shape {values.shape}; an interval over trained models "

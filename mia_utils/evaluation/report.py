@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, fields
 
 import numpy as np
 
+from ..arrays import as_bool, as_numbers
 from ..errors import InputError
 from .intervals import (
     accuracy_interval,
@@ -18,7 +19,6 @@ from .intervals import (
 from .roc import (
     MIN_FALSE_POSITIVES,
     accuracy,
-    as_bool,
     auc,
     balanced_accuracy,
     check_pairs,
@@ -196,10 +196,7 @@ def evaluate(
     (1.0, 1.0)
     """
     check_level(level)
-    scores = np.asarray(scores)
-    members = as_bool(members, "members")
-    if scores.dtype.kind not in "fiub":
-        raise InputError(f"scores have dtype {scores.dtype}; expected real numbers")
+    scores, members = as_numbers(scores, "scores"), as_bool(members, "members")
     if scores.ndim not in (1, 2) or members.shape != scores.shape or 0 in scores.shape:
         raise InputError(
             f"scores have shape {scores.shape} and members {members.shape}; expected both "

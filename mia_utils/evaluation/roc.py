@@ -9,11 +9,13 @@ one target at a time.
 from __future__ import annotations
 
 import math
+from numbers import Real
 from typing import NamedTuple
 
 import numpy as np
 from scipy.stats import rankdata
 
+from ..arrays import as_bool, as_numbers
 from ..errors import InputError
 
 MIN_FALSE_POSITIVES = 10
@@ -45,14 +47,11 @@ def check_pairs(scores, members, where: str = "") -> tuple[np.ndarray, np.ndarra
     Raises
     ------
     InputError
-        If shapes disagree, members are not bool (or 0 and 1), a score is NaN, or one of the two
-        groups is empty. `where` (such as "target 3") opens the message.
+        If shapes disagree, scores are no numbers or one is NaN, members are not bool (or 0 and 1),
+        or one of the two groups is empty. `where` (such as "target 3") opens the message.
     """
     prefix = f"{where}: " if where else ""
-    scores = np.asarray(scores)
-    if scores.dtype.kind not in "fiub":
-        raise InputError(f"{prefix}scores have dtype {scores.dtype}; expected real numbers")
-    scores = scores.astype(np.float64, copy=False)
+    scores = as_numbers(scores, f"{prefix}scores").astype(np.float64, copy=False)
     members = as_bool(members, f"{prefix}members")
     if scores.ndim != 1 or members.shape != scores.shape:
         raise InputError(
@@ -72,16 +71,6 @@ def check_pairs(scores, members, where: str = "") -> tuple[np.ndarray, np.ndarra
             "records; expected at least one of each"
         )
     return scores, members
-
-
-def as_bool(value, name: str) -> np.ndarray:
-    """`value` as a bool array; integers are taken where they are all 0 or 1."""
-    value = np.asarray(value)
-    if value.dtype != bool:
-        if value.dtype.kind not in "iu" or ((value != 0) & (value != 1)).any():
-            raise InputError(f"{name} have dtype {value.dtype}; expected bool")
-        value = value.astype(bool)
-    return value
 
 
 def _counts(scores: np.ndarray, members: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -134,15 +123,15 @@ def allowed_false_positives(nonmembers: int, fpr: float) -> int:
     InputError
         If fpr is not in (0, 1], or non-members x fpr < 10: the message says how many are needed.
     """
-    if not 0 < fpr <= 1:
+    if not (isinstance(fpr, Real) and 0 < fpr <= 1):
         raise InputError(f"fpr={fpr!r}; expected a false-positive rate in (0, 1]")
     # The tolerance undoes rounding alone: 0.29 * 100 is 28.999999999999996.
     allowed = math.floor(nonmembers * fpr * (1 + 1e-12))
     if allowed < MIN_FALSE_POSITIVES:
         needed = math.ceil(MIN_FALSE_POSITIVES / fpr * (1 - 1e-12))
         raise InputError(
-            f"fpr={fpr:g} with {nonmembers} non-members allows {nonmembers * fpr:.3g} false "
-            f"positives; expected at least {MIN_FALSE_POSITIVES}, that is {needed} non-members"
+            f"TPR at FPR {fpr:g} is not measurable with {nonmembers:,} non-members; {needed:,} "
+            "are needed"
         )
     return allowed
 

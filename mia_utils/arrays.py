@@ -1,0 +1,114 @@
+"""What people hand in (lists, frames, tensors) as NumPy arrays, or one line that says what to write."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .errors import InputError
+
+
+def as_array(value, name: str) -> np.ndarray:
+    """`value` as a NumPy array of numbers, bools or texts; an array comes back as it is.
+
+    Tensors are read whatever device they are on and whether or not they require a gradient;
+    bfloat16 becomes float32. Sparse matrices are filled in.
+
+    Raises
+    ------
+    InputError
+        If there is nothing, rows differ in length, values are masked, or the elements are of no
+        numeric type. `name` opens the message.
+    """
+    if value is None:
+        raise InputError(f"{name}: got None; expected an array")
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        raise InputError(
+            f"{name}: {int(np.ma.count_masked(value))} values are masked; drop those records, or "
+            "say with evaluated= which pairs count"
+        )
+    kind = type(value).__name__
+    if hasattr(value, "detach"):
+        value = _of_tensor(value.detach().cpu())
+    elif isinstance(value, (list, tuple)) and any(hasattr(item, "detach") for item in value):
+        value = [as_array(item, name) for item in value]
+    elif hasattr(value, "toarray"):
+        value = value.toarray()
+    try:
+        array = np.asarray(value)
+        if array.dtype == object:  # a frame's columns of several types, pandas' own bools
+            array = np.array(array.tolist())
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{name}: {' '.join(str(error).split())}; expected one array") from None
+    if array.dtype.name == "bfloat16":
+        array = array.astype(np.float32)
+    if array.dtype.kind not in "biufU":
+        raise InputError(f"{name}: {kind} of dtype {array.dtype}; expected an array of numbers")
+    return array
+
+
+def _of_tensor(tensor) -> np.ndarray:
+    try:
+        return tensor.numpy()
+    except (TypeError, RuntimeError):  # bfloat16 has no counterpart, a sparse tensor no buffer
+        return tensor.to_dense().float().numpy()
+
+
+def as_numbers(value, name: str) -> np.ndarray:
+    """`value` as an array of real numbers or bools.
+
+    Raises
+    ------
+    InputError
+        If it holds anything else.
+    """
+    array = as_array(value, name)
+    if array.dtype.kind == "U":
+        raise InputError(f"{name} are texts{_first(array)}; expected numbers")
+    return array
+
+
+def as_bool(value, name: str) -> np.ndarray:
+    """`value` as a bool array; numbers are taken where all are 0 or 1.
+
+    Raises
+    ------
+    InputError
+        If it holds anything else; the message says how to compare.
+    """
+    array = as_array(value, name)
+    if array.dtype == bool:
+        return array
+    if array.dtype.kind == "U":
+        raise InputError(f'{name} are texts{_first(array)}; expected bool: write {name} == "..."')
+    bad = (array != 0) & (array != 1)
+    if bad.any():
+        raise InputError(
+            f"{name} have dtype {array.dtype} and hold {array[bad].flat[0].item()!r}; expected "
+            f"bool, or 0 and 1: write {name} == 1, or whatever tells a member"
+        )
+    return array.astype(bool)
+
+
+def as_integers(value, name: str) -> np.ndarray:
+    """`value` as int64; floats are taken where all are whole numbers.
+
+    Raises
+    ------
+    InputError
+        If it holds anything else.
+    """
+    array = as_array(value, name)
+    if array.dtype.kind == "U":
+        raise InputError(f"{name} are texts{_first(array)}; expected integers")
+    if array.dtype.kind == "f":
+        bad = ~(np.abs(array) < 2**53) | (array != np.rint(array))
+        if bad.any():
+            found = array[bad].flat[0].item()
+            raise InputError(f"{name} are {array.dtype} and hold {found!r}; expected integers")
+    if array.size and array.dtype.kind == "u" and array.max() > np.iinfo(np.int64).max:
+        raise InputError(f"{name} hold {array.max()}; expected integers of at most 63 bits")
+    return array.astype(np.int64, copy=False)
+
+
+def _first(texts: np.ndarray) -> str:
+    return f" ({texts.flat[0].item()!r}, ...)" if texts.size else ""
