@@ -271,7 +271,7 @@ def doubts(answers) -> list[str]:
     found = []
     for model, logits in enumerate(answers.logits):
         rows = sample(answers, model)
-        if rows.size < 20:
+        if rows.size < 20 or np.unique(answers.labels[rows]).size == 1:
             continue
         z, labels = logits[rows].astype(np.float64), answers.labels[rows]
         held = answers.members[model, rows]

@@ -9,6 +9,7 @@ from synthetic import gaussian_outputs
 
 from mia_utils.attacks import LearnedAttack, LossAttack
 from mia_utils.attacks.base import best_threshold
+from mia_utils.attacks.design import draw_order
 from mia_utils.attacks.learned import FEATURES, log_odds
 from mia_utils.attacks.mlp import MLP
 from mia_utils.errors import InputError
@@ -77,7 +78,8 @@ def test_trained_and_judged_on_evaluated_shadow_pairs_of_other_records(features)
     held = attack.held_out_
     assert held.sum() == 10
     expected, truth, judged = [], [], []
-    for m in range(4):
+    order = draw_order(shadow)[0]
+    for m in order:
         for i in np.flatnonzero(shadow.evaluated[m]):
             row = FEATURES[features](shadow.logits[m][[i]], shadow.labels[[i]])[0]
             one_hot = [] if features == "class_free" else np.eye(3)[shadow.labels[i]]
@@ -93,7 +95,7 @@ def test_trained_and_judged_on_evaluated_shadow_pairs_of_other_records(features)
     np.testing.assert_allclose(fitted.x, expected, atol=1e-4)
     np.testing.assert_array_equal(fitted.y, truth)
     np.testing.assert_allclose(fitted.asked[0], judged, atol=1e-4)
-    members = np.concatenate([shadow.members[m][shadow.evaluated[m] & held] for m in range(4)])
+    members = np.concatenate([shadow.members[m][shadow.evaluated[m] & held] for m in order])
     cut = best_threshold(np.linspace(0, 1, len(judged)), members)
     if 0 < cut < 1:
         assert expit(attack.threshold_) == pytest.approx(cut, abs=1 / len(judged))

@@ -82,6 +82,16 @@ def test_members_and_audited_answers_change_nothing():
     assert alone[0, 2] == before[0, 2] and np.isnan(alone).sum() == only.size - 1
 
 
+@pytest.mark.parametrize("models", [1, 2])
+def test_few_shadow_models_tell_no_spread(models):
+    world = Described(400, seed=9)
+    population, target = split(world.targets(1), 300)
+    shadow = world.shadow(4).select(models=slice(models))
+    scores = QuantileAttack().fit(shadow, population).score(target)
+    assert np.isfinite(scores).all()
+    assert roc_auc_score(target.members[0], scores[0]) > 0.6
+
+
 def test_all_answers_tie():
     world = Described(300, seed=4)
     population, target = split(world.targets(1), 200)
@@ -108,6 +118,10 @@ def test_mistaken_inputs_are_named():
         QuantileAttack().fit(population=population.select(records=slice(60)))
     with pytest.raises(InputError, match="features have 100 rows, the population holds record 149"):
         QuantileAttack(features=world.features[:100]).fit(population=population)
+    with pytest.raises(InputError, match="the population holds record -1"):
+        QuantileAttack(features=world.features).fit(
+            population=population.replace(ids=population.ids - 150)
+        )
     attack = QuantileAttack().fit(population=population)
     with pytest.raises(InputError, match="is audited and in the population"):
         attack.score(population)

@@ -18,6 +18,7 @@ from mia_utils import (
     auc,
     load_dataset,
     quarter_masks,
+    signals,
     train,
 )
 from mia_utils.defenses import (
@@ -237,3 +238,12 @@ def test_what_cannot_be_distilled_is_refused_before_any_training(digits, tmp_pat
     name = Store(tmp_path).put_soft_labels(np.ones((3, 10)))
     with pytest.raises(InputError, match=r"soft_labels have shape \(3, 10\)"):
         train(pool, masks, "mlp", TrainConfig(soft_labels=name), store=tmp_path)
+
+
+def test_a_rounded_answer_does_not_tell_which_of_two_classes_comes_first():
+    """The label's class is put above one that it ties with, before or behind it."""
+    logits = np.log([[[0.42, 0.38, 0.2], [0.38, 0.42, 0.2], [0.2, 0.38, 0.42]]])
+    two = Outputs(logits, [0, 1, 2], [[True, False, False]])
+    p = signals.log_softmax(rounding(two, 1).logits[0])
+    np.testing.assert_array_equal(np.sort(p), np.tile(np.sort(p[0]), (3, 1)))
+    assert signals.correct(p, two.labels).all()

@@ -15,7 +15,8 @@ class RandomAttack(Attack):
     Parameters
     ----------
     seed : int
-        The same seed gives the same scores to outputs of the same shape.
+        The same seed gives the same scores to outputs of the same shape; the records get them in
+        the order of their ids.
     threshold : float
         0.5 calls half of the records members.
     """
@@ -27,7 +28,9 @@ class RandomAttack(Attack):
     def score(self, target: Outputs) -> np.ndarray:
         """Scores in [0, 1), float64 (M, N), NaN where the pair is not evaluated."""
         check_outputs(target, "RandomAttack.score(target)")
-        scores = np.random.default_rng(self.seed).random(target.members.shape)
+        scores = np.empty(target.members.shape)
+        coins = np.random.default_rng(self.seed).random(scores.shape)
+        scores[:, np.argsort(target.ids, kind="stable")] = coins
         return np.where(target.evaluated, scores, np.nan)
 
 

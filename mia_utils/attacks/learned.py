@@ -12,6 +12,7 @@ from .. import signals
 from ..errors import InputError
 from ..outputs import Outputs
 from .base import Attack
+from .design import draw_order
 from .mlp import MLP
 
 SIZES = (10, 20, 50, 70, 100, 150, 200)
@@ -160,12 +161,15 @@ class LearnedAttack(Attack):
         """
         self._check_both_kinds(shadow)
         rng = np.random.default_rng(self.seed)
-        pairs = np.flatnonzero(shadow.evaluated)
+        by_model, by_record = draw_order(shadow)
+        pairs = np.flatnonzero(shadow.evaluated[np.ix_(by_model, by_record)])
         if pairs.size > self.max_pairs:
             pairs = np.sort(rng.choice(pairs, self.max_pairs, replace=False))
-        models, records = np.unravel_index(pairs, shadow.evaluated.shape)
+        models, places = np.unravel_index(pairs, shadow.evaluated.shape)
+        models, records = by_model[models], by_record[places]
         truth, labels = shadow.members[models, records], shadow.labels[records]
-        self.held_out_ = self._hold_out(records, truth, shadow.labels.size, rng)
+        self.held_out_ = np.empty(by_record.size, bool)
+        self.held_out_[by_record] = self._hold_out(places, truth, by_record.size, rng)
         held = self.held_out_[records]
         self.classes_ = shadow.classes
         x = self._read(shadow, models, records, ~held)
@@ -236,7 +240,7 @@ class LearnedAttack(Attack):
         """Inputs (pairs, D), float32, read one model at a time and scaled by the `learn` rows."""
         labels = shadow.labels[records]
         blocks = []
-        for model in np.unique(models):
+        for model in dict.fromkeys(models.tolist()):  # in the order of the pairs
             rows = records[models == model]
             blocks.append(self._features(shadow.logits[model][rows], shadow.labels[rows]))
         x = np.concatenate(blocks)

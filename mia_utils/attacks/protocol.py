@@ -15,6 +15,7 @@ import numpy as np
 from ..errors import InputError
 from ..outputs import Outputs, align, check_outputs
 from .base import Attack
+from .design import Design, draw_order
 
 OUT, IN = 0, 1
 MOST_LEFT_OUT = 4
@@ -49,11 +50,16 @@ def rows_in(reference: Outputs, outputs: Outputs, role: str) -> np.ndarray:
     InputError
         If the pools differ, a record is missing from `reference`, or its label differs there.
     """
-    if reference.fingerprint != outputs.fingerprint or reference.classes != outputs.classes:
+    if reference.classes != outputs.classes:
         raise InputError(
-            f"{role} comes from another pool than the shadow models "
-            f"({outputs.fingerprint[:12] or 'unknown'}, {outputs.classes} classes; expected "
-            f"{reference.fingerprint[:12] or 'unknown'}, {reference.classes} classes)"
+            f"{role} has {outputs.classes} classes, the shadow models {reference.classes}; an attack "
+            "record by record needs shadow models of the same task"
+        )
+    if reference.fingerprint != outputs.fingerprint:
+        raise InputError(
+            f"{role} comes from another pool ({outputs.fingerprint[:12] or 'unknown'}) than the "
+            f"shadow models ({reference.fingerprint[:12] or 'unknown'}); if equal ids are the same "
+            "records in both, say so: shadow.replace(fingerprint=target.fingerprint)"
         )
     order = np.argsort(reference.ids)
     places = np.searchsorted(reference.ids, outputs.ids, sorter=order)
@@ -123,9 +129,11 @@ def check_disjoint(population: Outputs, target: Outputs, attack: str) -> None:
         )
 
 
-def left_out_models(models: int, most: int = MOST_LEFT_OUT) -> list[int]:
+def left_out_models(shadow: Outputs, most: int = MOST_LEFT_OUT) -> list[int]:
     """The shadow models that are left out in turn: at most four (or `most`), evenly spread."""
-    return np.unique(np.linspace(0, models - 1, min(models, most)).round()).astype(int).tolist()
+    order, _ = draw_order(shadow)
+    places = np.linspace(0, len(order) - 1, min(len(order), most)).round().astype(int)
+    return order[np.unique(places)].tolist()
 
 
 def leave_out(shadow: Outputs, model: int, rng: np.random.Generator) -> np.ndarray:
@@ -139,10 +147,14 @@ def leave_out(shadow: Outputs, model: int, rng: np.random.Generator) -> np.ndarr
     use[model] = False
     left = np.stack([(use & ~shadow.members).sum(axis=0), (use & shadow.members).sum(axis=0)])
     wanted = np.where(left.min(axis=0) > 0, left.min(axis=0), left)
-    for index, members in enumerate(shadow.members):
+    models, records = draw_order(shadow)
+    drawn = np.empty(records.size)
+    for index in models:
+        members = shadow.members[index]
         group = np.where(members, IN, OUT), np.arange(members.size)
+        drawn[records] = rng.random(records.size)
         # Sequential sampling: `wanted` of the `left` pairs, every subset equally likely.
-        take = use[index] & (rng.random(members.size) * left[group] < wanted[group])
+        take = use[index] & (drawn * left[group] < wanted[group])
         left[group] -= use[index]
         wanted[group] -= take
         use[index] = take
@@ -208,7 +220,7 @@ class PerRecordAttack(Attack):
             )
         first = queries[0]
         rng = np.random.default_rng(self.seed)
-        left_out = left_out_models(len(first)) if self.threshold is None else []
+        left_out = left_out_models(first) if self.threshold is None else []
         uses = [first.evaluated, *(leave_out(first, model, rng) for model in left_out)]
         fits = [self._statistics(first.labels.size, len(queries)) for _ in uses]
         signals = {}
@@ -222,7 +234,7 @@ class PerRecordAttack(Attack):
                     statistics.add(group, rows, signal[rows])
         self.queries_ = len(queries)
         self.records_ = first.select(models=[0])
-        self.names_ = frozenset(first.names)
+        self.design_ = Design(first)
         self.statistics_ = fits[0]
         self._finish(first, population)
         scores = np.full((len(left_out), first.labels.size), np.nan)
@@ -240,6 +252,11 @@ class PerRecordAttack(Attack):
         InputError
             If the pools differ, a target is a shadow model, or an evaluated record has too few
             shadow models to compare with.
+
+        Warns
+        -----
+        DesignWarning
+            If the number of shadow models that held a record tells what the target held.
         """
         self._check_fitted("statistics_")
         queries = as_queries(target, f"{type(self).__name__}.score(target)")
@@ -249,9 +266,8 @@ class PerRecordAttack(Attack):
                 f"{len(queries)} of the target"
             )
         first = queries[0]
-        if own := self.names_.intersection(first.names):
-            raise InputError(f"model {min(own)} is audited and among the shadow models")
         rows = rows_in(self.records_, first, "the target")
+        self.design_.check(first, rows, type(self).__name__)
         self._check_counts(rows[first.evaluated.any(axis=0)])
         scores = np.full(first.members.shape, np.nan)
         for model, used in enumerate(first.evaluated):

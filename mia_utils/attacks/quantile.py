@@ -9,14 +9,17 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.model_selection import KFold, cross_val_predict
 
 from .. import signals
+from ..arrays import as_numbers
 from ..errors import InputError
-from ..outputs import Outputs
+from ..outputs import Outputs, check_outputs
 from .base import Attack
+from .design import Design
 from .lira import Gaussians
 from .protocol import OUT, check_disjoint, check_population, rows_in
 
 _FOLDS = 5
-_FEWEST = 50
+_FEWEST = 50  # records of a regression
+_FEWEST_KNOWN = 25  # records that a feature is known of
 
 
 class QuantileAttack(Attack):
@@ -80,7 +83,10 @@ class QuantileAttack(Attack):
         InputError
             If there is no population, or a target has fewer than 50 known non-members in it.
         """
-        known = check_population(population, "QuantileAttack")
+        check_population(population, "QuantileAttack")
+        # Folds are drawn by place: the same ones, whatever order the records are listed in.
+        population = population.select(records=np.argsort(population.ids))
+        known = ~population.members
         few = known.sum(axis=1) < _FEWEST
         if few.any():
             raise InputError(
@@ -104,9 +110,24 @@ class QuantileAttack(Attack):
         return self
 
     def score(self, target: Outputs) -> np.ndarray:
-        """Scores of the evaluated pairs, float64 (M, N), NaN elsewhere."""
+        """Scores of the evaluated pairs, float64 (M, N), NaN elsewhere.
+
+        Raises
+        ------
+        InputError
+            If the population is not the target's or is audited, the features or shadow models do
+            not know a record, or a target is a shadow model.
+
+        Warns
+        -----
+        DesignWarning
+            If the number of shadow models that held a record tells what the target held.
+        """
         self._check_fitted("population_")
         check_disjoint(self.population_, target, "QuantileAttack")
+        if self.design_ is not None:
+            rows = rows_in(self.records_, target, "the target")
+            self.design_.check(target, rows, "QuantileAttack")
         features = self._describe(target, "the target")
         scores = np.full(target.members.shape, np.nan)
         for model, used in enumerate(target.evaluated):
@@ -119,9 +140,11 @@ class QuantileAttack(Attack):
 
     def _read_shadow(self, shadow: Outputs | None) -> None:
         """Mean and deviation of the out models' margins of each record; NaN where unknown."""
-        self.records_ = shadow and shadow.select(models=[0])
+        self.records_ = self.design_ = None
         if shadow is None:
             return
+        check_outputs(shadow, "QuantileAttack.fit(shadow)")
+        self.records_, self.design_ = shadow.select(models=[0]), Design(shadow)
         seen = Gaussians(shadow.labels.size, 1, per_record=True)
         for model, logits in enumerate(shadow.logits):
             rows = np.flatnonzero(shadow.evaluated[model] & ~shadow.members[model])
@@ -135,12 +158,14 @@ class QuantileAttack(Attack):
         """Features (N, D) of the records of `outputs`, the label first."""
         columns = [outputs.labels[:, None].astype(float)]
         if self.features is not None:
-            if outputs.ids.max(initial=0) >= len(self.features):
+            features = as_numbers(self.features, "features")
+            outside = (outputs.ids < 0) | (outputs.ids >= len(features))
+            if outside.any():
                 raise InputError(
-                    f"features have {len(self.features)} rows, {role} holds record "
-                    f"{outputs.ids.max()}; row i must describe record i of the pool"
+                    f"features have {len(features)} rows, {role} holds record "
+                    f"{outputs.ids[outside][-1]}; row i must describe record i of the pool"
                 )
-            columns.append(np.asarray(self.features)[outputs.ids].reshape(outputs.ids.size, -1))
+            columns.append(features[outputs.ids].reshape(outputs.ids.size, -1))
         if self.records_ is not None:
             columns.append(self.difficulty_[rows_in(self.records_, outputs, role)])
         return np.hstack(columns)
@@ -157,6 +182,10 @@ class QuantileAttack(Attack):
             "categorical_features": label,
             "random_state": self.seed,
         }
+        # A feature of hardly any record (the spread of a single shadow model) tells nothing, and the
+        # trees refuse one that is missing everywhere.
+        known = np.isfinite(features).sum(axis=0) >= _FEWEST_KNOWN
+        features = np.where(known, features, 0.0)
         mean = HistGradientBoostingRegressor(**trees)
         folds = KFold(_FOLDS, shuffle=True, random_state=self.seed)
         residuals = margins - cross_val_predict(mean, features, margins, cv=folds)

@@ -11,6 +11,7 @@ from .. import signals
 from ..errors import InputError
 from ..outputs import Outputs, check_outputs
 from .base import Attack
+from .design import Design
 from .protocol import MOST_LEFT_OUT, leave_out, left_out_models, rows_in
 
 _CHUNK = 2**19  # probabilities of all targets held at once
@@ -88,12 +89,13 @@ class SimilarityAttack(Attack):
         """
         self._check_both_kinds(shadow)
         self.shadow_ = shadow
+        self.design_ = Design(shadow)
         if self.threshold is not None:
             self._set_threshold(np.empty(0), np.empty(0, bool))
             return self
         rng = np.random.default_rng(self.seed)
         most = max(MOST_LEFT_OUT, _LEFT_OUT_PAIRS // shadow.labels.size)
-        left_out = left_out_models(len(shadow), most)
+        left_out = left_out_models(shadow, most)
         use = np.stack([leave_out(shadow, model, rng) for model in left_out])
         rows = np.arange(shadow.labels.size)
         scores = self._differences(shadow.logits[left_out], rows, use)
@@ -109,13 +111,17 @@ class SimilarityAttack(Attack):
         InputError
             If the pools differ, a target is a shadow model, or an evaluated record was in every
             shadow model or in none.
+
+        Warns
+        -----
+        DesignWarning
+            If the number of shadow models that held a record tells what the target held.
         """
         check_outputs(target, "SimilarityAttack.score(target)")
         self._check_fitted("shadow_")
         shadow = self.shadow_
-        if own := set(shadow.names).intersection(target.names):
-            raise InputError(f"model {min(own)} is audited and among the shadow models")
         rows = rows_in(shadow, target, "the target")
+        self.design_.check(target, rows, "SimilarityAttack")
         held = (shadow.evaluated & shadow.members).sum(axis=0)[rows]
         free = (shadow.evaluated & ~shadow.members).sum(axis=0)[rows]
         bad = target.evaluated.any(axis=0) & ((held == 0) | (free == 0))

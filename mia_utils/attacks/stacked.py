@@ -85,7 +85,7 @@ class StackedAttack(Attack):
             z = rows_in(shadow, population, "the population")
         rng = np.random.default_rng(self.seed)
         scores, members = [], []
-        for model in left_out_models(len(shadow)):
+        for model in left_out_models(shadow):
             part = self._leave_out(shadow, model, rng, z)
             if part is not None:
                 others, own_population, own = part

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..outputs import Outputs
-from ..signals import log_softmax
+from ..signals import class_sum, log_softmax, log_sum_exp
 
 FLOOR = 1e-12
 """The least probability of a masked answer."""
@@ -27,11 +27,6 @@ def _each(outputs: Outputs, mask: Callable[[np.ndarray], np.ndarray]) -> Outputs
     for model, logits in enumerate(outputs.logits):
         masked[model] = mask(logits)
     return outputs.replace(logits=masked)
-
-
-def _logsumexp(z: np.ndarray) -> np.ndarray:
-    top = z.max(axis=-1, keepdims=True)
-    return top + np.log(np.exp(z - top).sum(axis=-1, keepdims=True))
 
 
 def top_k(outputs: Outputs, k: int) -> Outputs:
@@ -56,10 +51,10 @@ def top_k(outputs: Outputs, k: int) -> Outputs:
         hidden = np.take_along_axis(log_p, order[:, k:], axis=-1)
         least = np.take_along_axis(log_p, order[:, k - 1 : k], axis=-1)
         # Of the withheld mass itself: 1 minus the rest would be rounded to 0 for a sure model.
-        share = _logsumexp(hidden) - np.log(withheld)
+        share = log_sum_exp(hidden)[:, None] - np.log(withheld)
         share = np.maximum(share, np.minimum(np.log(FLOOR), least))
         np.put_along_axis(log_p, order[:, k:], np.broadcast_to(share, hidden.shape), axis=-1)
-        return log_p - _logsumexp(log_p)
+        return log_p - log_sum_exp(log_p)[:, None]
 
     return _each(outputs, mask)
 
@@ -151,9 +146,9 @@ def _released(p: np.ndarray, logits: np.ndarray) -> np.ndarray:
     """Log-probabilities of an altered answer: floored, renormalised, with the old label on top."""
     p = np.maximum(p, FLOOR)
     label = logits.argmax(axis=-1)[:, None]
-    highest = p.max(axis=-1, keepdims=True)
     kept = np.take_along_axis(p, label, axis=-1)
-    # A tie counts as the label's: the first of equals is what argmax returns.
-    first = p.argmax(axis=-1)[:, None] == label
-    np.put_along_axis(p, label, np.where(first, kept, highest * (1 + 1e-6)), axis=-1)
-    return np.log(p / p.sum(axis=-1, keepdims=True))
+    np.put_along_axis(p, label, 0.0, axis=-1)
+    # Also above what it ties with, whichever class of the two comes first.
+    highest = p.max(axis=-1, keepdims=True) * (1 + 1e-6)
+    np.put_along_axis(p, label, np.maximum(kept, highest), axis=-1)
+    return np.log(p / class_sum(p)[:, None])
