@@ -255,9 +255,11 @@ def _check_probabilities(part: np.ndarray, model: int, start: int) -> None:
 
 
 def sample(answers, model: int) -> np.ndarray:
-    """At most 1,000 records of a model, evenly spread among its evaluated ones; positions."""
+    """Positions of at most 1,000 evaluated records of a model, drawn at random, always the same."""
     used = np.flatnonzero(answers.evaluated[model])
-    return used[:: max(1, -(-used.size // _SAMPLE))]
+    if used.size > _SAMPLE:
+        used = np.sort(np.random.default_rng(0).choice(used, _SAMPLE, replace=False))
+    return used
 
 
 def doubts(answers) -> list[str]:
