@@ -141,7 +141,7 @@ class Outputs:
             _range((self.members & self.evaluated).sum(axis=1), "member"),
         ]
         if not self.evaluated.all():
-            parts.append(_range(self.evaluated.sum(axis=1), "record") + " evaluated")
+            parts.append(_range(self.evaluated.sum(axis=1), "evaluated record"))
         if shares:
             parts.append(f"accuracy {', '.join(shares)}")
         return f"Outputs({'; '.join(parts)})"

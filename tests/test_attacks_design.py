@@ -82,7 +82,10 @@ def test_models_that_agree_are_no_copies(mask, classes):
 def test_a_row_of_the_balanced_masks_is_warned_of_and_an_independent_mask_is_not(name):
     pool = gaussian_outputs(9, 260, seed=4, leak=0.0)
     shadow, left_out = pool.select(models=slice(1, None)), pool.select(models=[0])
-    population, target = left_out.select(records=slice(130)), left_out.select(records=slice(130, 260))
+    population, target = (
+        left_out.select(records=slice(130)),
+        left_out.select(records=slice(130, 260)),
+    )
     attack = FACTORIES[name]().fit(shadow, population)
     with pytest.warns(DesignWarning, match=r"AUC 0\.00.*independent_masks"):
         attack.score(target)
@@ -121,5 +124,7 @@ def test_answers_have_keys_of_their_own():
     assert np.unique(keys).size == 20_000 and keys.min() > 0
     order = rng.permutation(20_000)
     np.testing.assert_array_equal(answer_keys(np.asfortranarray(z[order])), keys[order])
-    np.testing.assert_array_equal(answer_keys(z.astype(np.float16)[:5]),
-                                  answer_keys(z.astype(np.float16)[:5].astype(np.float32)))
+    np.testing.assert_array_equal(
+        answer_keys(z.astype(np.float16)[:5]),
+        answer_keys(z.astype(np.float16)[:5].astype(np.float32)),
+    )

@@ -79,9 +79,7 @@ def test_the_order_of_models_changes_no_rank(name, given, expected):
 
 def in_class_order(scene: Scene, order: np.ndarray) -> Scene:
     labels = np.argsort(order)
-    return Scene(
-        *(p.replace(logits=p.logits[..., order], labels=labels[p.labels]) for p in scene)
-    )
+    return Scene(*(p.replace(logits=p.logits[..., order], labels=labels[p.labels]) for p in scene))
 
 
 NETWORKS = ("learned", "learned_sorted")
@@ -135,7 +133,9 @@ def test_ids_in_another_order_change_no_bit(name, given, expected):
     np.testing.assert_array_equal(scores_of(name, moved), expected[name])
 
 
-@pytest.mark.parametrize("name", [n for n in ATTACKS if n.startswith(DRAWN_BY_ID) and n != "random"])
+@pytest.mark.parametrize(
+    "name", [n for n in ATTACKS if n.startswith(DRAWN_BY_ID) and n != "random"]
+)
 def test_ids_in_another_order_are_another_draw_of_the_same_attack(name, given, expected):
     moved = Scene(*(p.replace(ids=1000 - p.ids) for p in given))
     for a, b in zip(scores_of(name, moved), expected[name], strict=True):

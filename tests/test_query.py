@@ -5,7 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mia_utils import InputError, LiRA, Pool, TrainConfig, balanced_masks, query, train
+from mia_utils import (
+    InputError,
+    LiRA,
+    Pool,
+    TrainConfig,
+    balanced_masks,
+    independent_masks,
+    query,
+    train,
+)
 
 CONFIG = TrainConfig(epochs=2, batch_size=16)
 
@@ -108,9 +117,11 @@ def test_feature_rows_take_noise_and_functions(tmp_path):
 
 def test_several_queries_go_to_lira(pool, outputs, store):
     flipped = query(outputs, pool, "flip", store=store)
-    shadows, target = slice(0, 4), outputs.select(models=[0]).replace(names=())
-    attack = LiRA().fit([outputs.select(models=shadows), flipped.select(models=shadows)])
-    scores = attack.score([target, flipped.select(models=[0]).replace(names=())])
+    other = train(
+        pool, independent_masks(64, models=1, seed=1), "cnn", CONFIG, store=store, progress=False
+    )
+    attack = LiRA().fit([outputs, flipped])
+    scores = attack.score([other, query(other, pool, "flip", store=store)])
     assert scores.shape == (1, 64) and np.isfinite(scores).all()
 
 

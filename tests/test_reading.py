@@ -48,10 +48,16 @@ def same(a: Outputs, b: Outputs) -> None:
         "members as objects": (LOGITS, LABELS, MEMBERS.astype(object)),
         "frames": (pd.DataFrame(LOGITS), pd.Series(LABELS), pd.Series(MEMBERS, dtype="boolean")),
         "sparse": (LOGITS, scipy.sparse.csr_matrix(np.eye(C)[LABELS]), MEMBERS),
-        "tensors": (torch.tensor(LOGITS, requires_grad=True), torch.tensor(LABELS),
-                    torch.tensor(MEMBERS)),
-        "a list of tensors": ([torch.tensor(z, requires_grad=True) for z in LOGITS],
-                              [torch.tensor(y) for y in LABELS], MEMBERS),
+        "tensors": (
+            torch.tensor(LOGITS, requires_grad=True),
+            torch.tensor(LABELS),
+            torch.tensor(MEMBERS),
+        ),
+        "a list of tensors": (
+            [torch.tensor(z, requires_grad=True) for z in LOGITS],
+            [torch.tensor(y) for y in LABELS],
+            MEMBERS,
+        ),
         "a mask that hides nothing": (np.ma.array(LOGITS), np.ma.array(LABELS), MEMBERS),
     }.items(),
     ids=lambda item: item[0],
@@ -111,16 +117,22 @@ BAD = {
     "members -1": ((LOGITS, LABELS, np.where(MEMBERS, 1, -1)), "hold -1; .* write members == 1"),
     "members as texts": ((LOGITS, LABELS, np.where(MEMBERS, "in", "out")), "write members =="),
     "members of many models": (
-        (np.stack([LOGITS, LOGITS]), LABELS, MEMBERS), r"numpy.tile\(members, \(2, 1\)\)"),
+        (np.stack([LOGITS, LOGITS]), LABELS, MEMBERS),
+        r"numpy.tile\(members, \(2, 1\)\)",
+    ),
     "members turned": (
-        (np.stack([LOGITS, LOGITS]), LABELS, np.stack([MEMBERS] * 2).T), "write members.T"),
+        (np.stack([LOGITS, LOGITS]), LABELS, np.stack([MEMBERS] * 2).T),
+        "write members.T",
+    ),
     "evaluated turned": (
         (np.stack([LOGITS] * 2), LABELS, np.stack([MEMBERS] * 2), np.ones((N, 2), bool)),
-        "write evaluated.T"),
+        "write evaluated.T",
+    ),
     "logits turned": ((LOGITS.T, LABELS, MEMBERS), "write logits.T"),
     "records first": (
         (np.stack([LOGITS] * 2, axis=1), LABELS, np.stack([MEMBERS] * 2)),
-        r"write logits.transpose\(1, 0, 2\)"),
+        r"write logits.transpose\(1, 0, 2\)",
+    ),
     "other records": ((LOGITS[1:], LABELS, MEMBERS), "there are 40 labels"),
     "predicted labels": ((LABELS[:, None] * 1, LABELS, MEMBERS), "no predicted labels"),
     "one logit, three classes": ((LOGITS[:, 0], LABELS, MEMBERS), "class 1 of two; but labels run"),
@@ -129,8 +141,10 @@ BAD = {
     "masked": ((np.ma.array(LOGITS, mask=LOGITS > 4), LABELS, MEMBERS), "values are masked"),
     "complex": ((LOGITS * 1j, LABELS, MEMBERS), "dtype complex"),
     "objects": ((np.array([{}] * N), LABELS, MEMBERS), "dtype object"),
-    "log of 0": ((np.log(np.eye(C)[LABELS] + [[0, 0, 0]]), LABELS, MEMBERS),
-                 r"from_probabilities\(numpy.exp\(logits\)"),
+    "log of 0": (
+        (np.log(np.eye(C)[LABELS] + [[0, 0, 0]]), LABELS, MEMBERS),
+        r"from_probabilities\(numpy.exp\(logits\)",
+    ),
     "too large": ((LOGITS.astype(float) * 1e39, LABELS, MEMBERS), "NaN or infinity"),
     "ids as texts": ((LOGITS, LABELS, MEMBERS, None, np.array(["a"] * N)), "ids are texts"),
     "ids of others": ((LOGITS, LABELS, MEMBERS, None, np.arange(3)), "ids have shape"),
@@ -199,8 +213,7 @@ def test_a_floor_is_a_small_probability(floor):
 
 def test_large_probabilities_are_read_in_parts(monkeypatch):
     monkeypatch.setattr("mia_utils.reading._ROWS", 7 * C)
-    same(Outputs.from_probabilities(P, LABELS, MEMBERS),
-         Outputs(np.log(P), LABELS, MEMBERS))
+    same(Outputs.from_probabilities(P, LABELS, MEMBERS), Outputs(np.log(P), LABELS, MEMBERS))
     bad = P.copy()
     bad[23] *= 2
     with pytest.raises(InputError, match="at record 23"):
@@ -257,9 +270,11 @@ def test_repr_says_what_was_understood():
     )
     pool = gaussian_outputs(3, 100, C, seed=0, leak=0.0, masks="independent")
     some = pool.replace(evaluated=np.arange(300).reshape(3, 100) < 150)
-    assert repr(some).startswith("Outputs(3 models, 100 records, 3 classes; 0 to 47 members each; ")
-    assert "; 0 to 100 records each evaluated; " in repr(some)
-    assert repr(pool.select(records=[])) == "Outputs(3 models, 0 records, 3 classes; 0 members each)"
+    assert repr(some).startswith("Outputs(3 models, 100 records, 3 classes; 0 to 49 members each; ")
+    assert "; 0 to 100 evaluated records each; " in repr(some)
+    assert (
+        repr(pool.select(records=[])) == "Outputs(3 models, 0 records, 3 classes; 0 members each)"
+    )
 
 
 # ---- scores and choices ----
@@ -297,8 +312,10 @@ def test_a_part_is_the_same_as_one_made_of_it():
     part = ONE.select(records=some)
     same(part, Outputs(LOGITS[some], LABELS[some], MEMBERS[some], ids=some))
     same(ONE.select(models=[True], records=np.arange(N) < 3), ONE.select(records=slice(3)))
-    same(ONE.select(models=torch.tensor([0]), records=torch.tensor([2, 1])),
-         ONE.select(records=[2, 1]))
+    same(
+        ONE.select(models=torch.tensor([0]), records=torch.tensor([2, 1])),
+        ONE.select(records=[2, 1]),
+    )
 
 
 def test_arrays_of_other_types():
