@@ -24,7 +24,8 @@ book: $(VENV)/.ready
 	@echo "book: ready, open file://$(CURDIR)/_build/html/index.html"
 
 test: $(VENV)/.ready-dev
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup
+	@$(BIN)/ruff check --quiet . && $(BIN)/ruff format --quiet --check .
+	@PYTHONWARNDEFAULTENCODING=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
 	@echo "tests: all passed"
 
 bench: .venv-bench/.ready

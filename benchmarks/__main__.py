@@ -24,13 +24,13 @@ GROUPS = {
 
 def write(group: str, rows: list[Ratio]) -> None:
     RESULTS.mkdir(parents=True, exist_ok=True)
-    with open(RESULTS / f"bench_{group}.csv", "w", newline="") as file:
+    with open(RESULTS / f"bench_{group}.csv", "w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["benchmark", "ratio of", "median", "lowest", "highest", "goal", "met"])
         for r in rows:
             numbers = (f"{x:.3g}" for x in (r.value, r.low, r.high))
             writer.writerow([r.benchmark, r.what, *numbers, r.goal, r.met])
-    with open(RESULTS / f"bench_{group}_machine.csv", "w", newline="") as file:
+    with open(RESULTS / f"bench_{group}_machine.csv", "w", encoding="utf-8", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows(machine().items())
 
 

@@ -45,7 +45,7 @@ def _likelihood(folder: str, classes: int) -> dict[str, float]:
 
             found[name] = seconds(work)
     mapped = 0
-    for line in Path("/proc/self/smaps_rollup").read_text().splitlines():
+    for line in Path("/proc/self/smaps_rollup").read_text(encoding="utf-8").splitlines():
         if line.startswith(("Shared_Clean", "Private_Clean")):
             mapped += int(line.split()[1]) * 1024
     found["memory"] = peak_memory() - mapped

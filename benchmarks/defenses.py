@@ -11,10 +11,10 @@ from __future__ import annotations
 import pandas as pd
 
 from mia_utils import RMIA, Outputs, evaluate
-from mia_utils.experiments import records as results
-from mia_utils.experiments.figure9 import defended
 from mia_utils.errors import InputError
+from mia_utils.experiments import records as results
 from mia_utils.experiments.experiment import Experiment, models
+from mia_utils.experiments.figure9 import defended
 
 from . import RESULTS, command, save
 

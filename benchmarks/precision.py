@@ -46,7 +46,7 @@ def measure(dataset: str, architecture: str, seeds: int = 5, epochs: int = 50) -
                     "model": outputs.names[0],
                     "torch": record["versions"]["torch"],
                     "processor": record["processor"],
-                }  # fmt: skip
+                }
             )
     return rows
 
@@ -73,7 +73,7 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
                     "difference": f"{difference:+.4f}",
                     "spread over seeds": f"{spread:.4f}",
                     "smaller": "yes" if abs(difference) < spread else "no",
-                }  # fmt: skip
+                }
             )
     return pd.DataFrame(rows)
 

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from mia_utils import DPConfig, TrainConfig
-from mia_utils.training.models import build
 from mia_utils.training.loop import Loader
+from mia_utils.training.models import build
 
 from . import loops
 from .timing import Ratio, one_core, ratio, rounds

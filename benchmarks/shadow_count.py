@@ -69,7 +69,7 @@ def main() -> None:
                         "auc": metrics.auc,
                         "tpr_at_fpr10pct": metrics.tpr_at_fpr10pct,
                         "records": judged.labels.size,
-                    }  # fmt: skip
+                    }
                 )
         save(pd.DataFrame(rows), "shadow_count.csv")
 

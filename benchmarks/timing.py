@@ -70,7 +70,7 @@ def peak_memory() -> int:
 
     Not getrusage's figure: that of a process just started is its parent's.
     """
-    status = Path("/proc/self/status").read_text()
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
     return int(status.split("VmHWM:")[1].split()[0]) * 1024
 
 

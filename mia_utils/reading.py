@@ -192,7 +192,7 @@ def _pairs(value, shape: tuple[int, int], name: str) -> np.ndarray:
 
 def _answers(logits, labels, members, evaluated, ids) -> Answers:
     shape, classes = logits.shape[:2], logits.shape[2]
-    if labels.size and not (0 <= labels.min() and labels.max() < classes):
+    if labels.size and not (labels.min() >= 0 and labels.max() < classes):
         hint = ": write labels - 1" if (labels.min(), labels.max()) == (1, classes) else ""
         raise InputError(
             f"labels run from {labels.min()} to {labels.max()}; with {classes} logits a record "

@@ -7,9 +7,9 @@ from synthetic import scene
 from mia_utils import TrainConfig, load_dataset, quarter_masks, query, train
 from mia_utils.attacks import AugmentationAttack, BoundaryAttack, CorrectnessAttack
 from mia_utils.attacks.boundary import boundary_distance
+from mia_utils.engine.oracle import Oracle
 from mia_utils.errors import InputError
 from mia_utils.evaluation import auc
-from mia_utils.engine.oracle import Oracle
 
 
 @pytest.fixture(scope="module")

@@ -111,7 +111,7 @@ def test_an_audited_class_that_the_population_lacks(classes):
 
 def test_mistaken_inputs_are_named():
     world = Described(200, seed=6)
-    population, target = split(world.targets(1), 150)
+    population, _target = split(world.targets(1), 150)
     with pytest.raises(InputError, match="got no population"):
         QuantileAttack().fit()
     with pytest.raises(InputError, match="the regression needs 50"):

@@ -63,7 +63,7 @@ def test_one_score_keeps_its_order():
 
 
 def test_the_weights_come_from_models_that_the_attacks_have_not_seen(monkeypatch):
-    shadow, population, target = scene(8, seed=1, shadow_leak=2.0, target_leak=2.0)
+    shadow, population, _target = scene(8, seed=1, shadow_leak=2.0, target_leak=2.0)
     seen = []
     fit, score = CalibratedAttack.fit, CalibratedAttack.score
     monkeypatch.setattr(
@@ -155,7 +155,7 @@ def test_a_threshold_by_hand_is_a_probability():
 
 
 def test_mistaken_inputs_are_named():
-    shadow, population, target = scene(4, seed=8, shadow_leak=1.0, target_leak=1.0)
+    shadow, _population, _target = scene(4, seed=8, shadow_leak=1.0, target_leak=1.0)
     with pytest.raises(InputError, match="expected at least one Attack"):
         StackedAttack([])
     with pytest.raises(InputError, match="expected at least one Attack"):

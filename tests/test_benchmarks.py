@@ -19,8 +19,8 @@ from benchmarks.defenses import main as judge_all
 from benchmarks.precision import summary
 from benchmarks.timing import Ratio, in_a_process, one_core, peak_memory, ratio, rounds
 from mia_utils import InputError
-from mia_utils.experiments import records as results
 from mia_utils.__main__ import main
+from mia_utils.experiments import records as results
 from mia_utils.experiments.experiment import Experiment
 from mia_utils.training.models import build
 

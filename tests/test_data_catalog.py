@@ -129,7 +129,7 @@ def stand_in(monkeypatch):
     def make(kind, shape, counts, classes):
         def dataset(root, train, download):
             assert download and os.path.isdir(root)
-            open(os.path.join(root, f"raw-{train}"), "w").close()
+            open(os.path.join(root, f"raw-{train}"), "w", encoding="utf-8").close()
             rng = np.random.default_rng(train)
             count = counts[0] if train else counts[1]
             return SimpleNamespace(

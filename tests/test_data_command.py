@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mia_utils.cli import main as cli
 from mia_utils.cli import data as command
+from mia_utils.cli import main as cli
 from mia_utils.data import Pool, load_dataset, write_archive
 from mia_utils.data.catalog import EMBEDDED
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mia_utils.data import load_dataset
 from mia_utils.data import duplicates as module
+from mia_utils.data import load_dataset
 from mia_utils.data.duplicates import first_copies, near_copies
 from mia_utils.errors import InputError
 

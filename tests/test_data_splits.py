@@ -194,7 +194,7 @@ def test_no_quarter_has_the_surplus_of_a_class_by_rule():
 def test_targets_are_independent_of_the_shadows_with_the_same_seed():
     """Else membership shows in how many shadow models hold the record."""
     shadow = balanced_masks(20, models=20, seed=0).members
-    assert (shadow.T != independent_masks(20, models=20, seed=0).members).any()
+    assert (independent_masks(20, models=20, seed=0).members != shadow.T).any()
     rows = independent_masks(20_000, models=4, seed=0).members
     for one, other in itertools.combinations(rows, 2):
         assert abs((one == other).mean() - 0.5) < 5 * 0.5 / np.sqrt(20_000)

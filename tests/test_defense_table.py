@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from mia_utils import Store
-from mia_utils.experiments import records as results
-from mia_utils.experiments.figure9 import DELTA, as_texts, privacy_and_utility
 from mia_utils.defenses import names, preset
-from mia_utils.experiments.experiment import Experiment, run
 from mia_utils.evaluation.epsilon import split_epsilon
+from mia_utils.experiments import records as results
+from mia_utils.experiments.experiment import Experiment, run
+from mia_utils.experiments.figure9 import DELTA, as_texts, privacy_and_utility
 
 
 @pytest.fixture(scope="module")

@@ -26,8 +26,8 @@ from mia_utils.training.dp import (
     private_layers,
     sampling,
 )
-from mia_utils.training.models import build
 from mia_utils.training.loop import Loader, fit
+from mia_utils.training.models import build
 
 NOISY = DPConfig(noise_multiplier=1.0, delta=1e-3)
 FAST = TrainConfig(epochs=2, batch_size=16, dp=NOISY)

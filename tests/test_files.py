@@ -2,6 +2,7 @@
 
 import errno
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -93,3 +94,8 @@ def test_a_checksum_follows_a_change_that_keeps_size_and_time(tmp_path):
     path.write_bytes(b"b" * 100)
     os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))
     assert file_sha256(path) != before
+
+
+def test_a_check_out_gives_the_same_bytes_on_every_system():
+    attributes = (Path(__file__).parents[1] / ".gitattributes").read_text("utf-8")
+    assert "* text=auto eol=lf" in attributes.splitlines()

@@ -1,18 +1,20 @@
 """`mia plan`: counts and operations are exact, time is operations over speed."""
 
+import itertools
+
 import pytest
 
 from mia_utils import InputError, TrainConfig, load_dataset, quarter_masks, train
 from mia_utils.__main__ import main
-from mia_utils.training.models import build, parameter_count
 from mia_utils.engine.plan import calibrate, plan, training_flops
+from mia_utils.training.models import build, parameter_count
 
 MLP = dict(records=1000, members=250, models=4, flops_per_second=1e9)
 
 
 def test_operations_of_a_linear_network_by_hand():
     widths = [784, 512, 256, 128, 64, 10]
-    forward = 2 * sum(a * b for a, b in zip(widths, widths[1:], strict=False))
+    forward = 2 * sum(a * b for a, b in itertools.pairwise(widths))
     config = TrainConfig(epochs=3)
     assert training_flops("mlp", (28, 28, 1), 10, config, 250) == 3 * forward * 250 * 3
 

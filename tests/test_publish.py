@@ -12,8 +12,8 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from mia_utils.__main__ import main
 from mia_utils.book import merge, notebooks, publish, state
 from mia_utils.book.execute import KERNEL
-from mia_utils.experiments import records as results
 from mia_utils.errors import InputError
+from mia_utils.experiments import records as results
 
 PROSE = """(gap)=
 ## The gap

@@ -351,7 +351,7 @@ def test_costs_follow_the_recorded_speed(finished):
 
 def test_published_records_keep_the_schema_and_the_size():
     frame = results.read(PUBLISHED)
-    assert EMBEDDED <= set(frame["dataset"])
+    assert set(frame["dataset"]) >= EMBEDDED
     sizes = [path.stat().st_size for path in PUBLISHED.glob("signals/*.npz")]
     assert max(sizes) <= results.RUN_BYTES and sum(sizes) <= results.ALL_BYTES
     for name in frame["run"].unique():

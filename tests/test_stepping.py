@@ -6,10 +6,10 @@ import torch
 from torch.nn import functional
 
 from mia_utils import TrainConfig, load_dataset
-from mia_utils.training.models import build
-from mia_utils.training.graphs import EagerStep, GraphStep, refill, set_rate
 from mia_utils.training import worker as worker_module
+from mia_utils.training.graphs import EagerStep, GraphStep, refill, set_rate
 from mia_utils.training.loop import fit
+from mia_utils.training.models import build
 from mia_utils.training.regularizer import regularizers
 from mia_utils.training.worker import Worker, make_optimizer
 

@@ -20,7 +20,8 @@ from mia_utils import (
     load_model,
     train,
 )
-from mia_utils.engine import stacked, store as store_module
+from mia_utils.engine import stacked
+from mia_utils.engine import store as store_module
 from mia_utils.engine.spec import specifications
 from mia_utils.errors import DiskError
 

@@ -118,7 +118,7 @@ def littered(store):
 
 
 def test_prune_removes_what_lies_beside_models_before_any_model(littered, capsys):
-    store, learned, forgotten = littered
+    store, learned, _forgotten = littered
     assert mia(store, "list") == 0
     assert "other things" in capsys.readouterr().out
     models = sum(p.stat().st_size for n in store.names() for p in store.folder(n).iterdir())
@@ -180,8 +180,17 @@ def test_what_prune_chooses():
 
 @pytest.mark.parametrize(
     "parse, text",
-    [(parse_age, "3"), (parse_age, "xd"), (parse_size, "5X"), (parse_size, ""), (parse_age, "-1d"),
-     (parse_size, "infG"), (parse_size, "nanM"), (parse_age, "1e999d"), (parse_age, "")],
+    [
+        (parse_age, "3"),
+        (parse_age, "xd"),
+        (parse_size, "5X"),
+        (parse_size, ""),
+        (parse_age, "-1d"),
+        (parse_size, "infG"),
+        (parse_size, "nanM"),
+        (parse_age, "1e999d"),
+        (parse_age, ""),
+    ],
 )
 def test_limits_that_cannot_be_read(parse, text):
     with pytest.raises(InputError, match="expected a"):
@@ -190,8 +199,7 @@ def test_limits_that_cannot_be_read(parse, text):
 
 def test_prune_without_a_limit_and_a_store_that_is_not_there(store, tmp_path, capsys):
     assert mia(store, "prune") == 2 and "needs --older-than" in capsys.readouterr().err
-    with pytest.raises(SystemExit, match="2"):
-        mia(store, "list", "--yes")
+    assert mia(store, "list", "--yes") == 2 and "--yes" in capsys.readouterr().err
     assert main(["store", "list", "--store", str(tmp_path / "none")]) == 2
     assert "no store at" in capsys.readouterr().err
 

@@ -18,9 +18,9 @@ from conftest import ROOT
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from mia_utils import Store
+from mia_utils.__main__ import main
 from mia_utils.book import grid, notebooks, sweep
 from mia_utils.book.execute import KERNEL
-from mia_utils.__main__ import main
 from mia_utils.errors import InputError
 from mia_utils.experiments.parameters import check
 

@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mia_utils.errors import InputError
-from mia_utils.outputs import Outputs
 from mia_utils.evaluation.theorems import (
     attaining_attack,
     bentley_bound,
@@ -16,6 +15,7 @@ from mia_utils.evaluation.theorems import (
     correctness_accuracy,
     generalization_gap,
 )
+from mia_utils.outputs import Outputs
 
 few = settings(deadline=None, derandomize=True, max_examples=50)
 rates = st.floats(0, 1)

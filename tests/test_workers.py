@@ -13,7 +13,7 @@ import psutil
 import pytest
 from dask_cluster import Cluster
 
-from mia_utils import InputError, Store, TrainConfig, balanced_masks, load_dataset, train
+from mia_utils import InputError, TrainConfig, balanced_masks, load_dataset, train
 from mia_utils.engine import backend
 
 TASKS = """

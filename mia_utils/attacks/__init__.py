@@ -2,8 +2,8 @@
 
 from .base import Attack
 from .base_attack import BASE
-from .boundary import boundary_distance
 from .baseline import CorrectnessAttack, RandomAttack
+from .boundary import boundary_distance
 from .label_only import AugmentationAttack, BoundaryAttack
 from .learned import LearnedAttack
 from .lira import LiRA

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..errors import InputError
 from ..engine.oracle import Oracle
+from ..errors import InputError
 
 _TRIES = 20  # other records asked about until one has another label
 _ROWS = 2000  # changed records in memory at once

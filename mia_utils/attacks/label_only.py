@@ -11,8 +11,8 @@ import numpy as np
 from .. import signals
 from ..data import Pool
 from ..engine.oracle import Oracle
-from ..outputs import Outputs
 from ..engine.store import Store
+from ..outputs import Outputs
 from .base import Attack
 from .boundary import boundary_distance
 from .protocol import as_queries

@@ -7,8 +7,8 @@ import os
 import numpy as np
 
 from ..data import Pool
-from ..outputs import Outputs, check_stored
 from ..engine.store import Store
+from ..outputs import Outputs, check_stored
 from .base import Attack
 
 

@@ -12,9 +12,9 @@ from sklearn.preprocessing import StandardScaler
 
 from .. import signals
 from ..data import Pool
+from ..engine.store import Store
 from ..errors import InputError
 from ..outputs import Outputs, check_stored
-from ..engine.store import Store
 from .stored import StoredModelAttack
 
 FEATURES = ("norm", "last_layer", "all")
@@ -55,8 +55,8 @@ def gradient_norms(
     import torch
     from torch.func import functional_call, grad, vmap
 
-    from ..training.device import alone, resolve_device
     from ..engine.load import load_model
+    from ..training.device import alone, resolve_device
     from ..training.loop import Loader
 
     device = resolve_device("auto")

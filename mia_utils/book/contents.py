@@ -11,8 +11,8 @@ import os
 import re
 from pathlib import Path
 
-from . import notebooks, publish
 from ..data.catalog import REPORTED, title
+from . import notebooks, publish
 
 RUNS = Path("book/runs")
 MET = "cifar10"

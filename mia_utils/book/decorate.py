@@ -8,9 +8,9 @@ from pathlib import Path, PurePosixPath
 
 from nbformat import NotebookNode
 
-from . import contents, notebooks, publish
 from ..data.catalog import title
 from ..errors import InputError
+from . import contents, notebooks, publish
 
 TITLE = re.compile(r"^# (.*)$", re.MULTILINE)
 CHAPTER = re.compile(r"chapter:(\w+)")

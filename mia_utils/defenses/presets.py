@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from ..training.config import DPConfig, TrainConfig
 from ..data import Masks, Pool
 from ..engine.train import train
 from ..errors import InputError
 from ..outputs import Outputs
+from ..training.config import DPConfig, TrainConfig
 from . import masking
 from .memguard import memguard
 from .selena import LEFT_OUT, SUB_MODELS, train_selena

@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..training.config import TrainConfig
 from ..data import Masks, Pool
+from ..engine.store import Store
 from ..engine.train import train
 from ..errors import InputError
 from ..outputs import Outputs
 from ..signals import log_softmax
-from ..engine.store import Store
+from ..training.config import TrainConfig
 
 SUB_MODELS, LEFT_OUT = 25, 10
 """K and L of the paper's experiments."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..training.config import TrainConfig
 from ..data import Masks, Pool
 from ..engine.train import train
 from ..errors import InputError
 from ..outputs import Outputs
 from ..signals import log_softmax
+from ..training.config import TrainConfig
 from .masking import FLOOR
 
 BASES = 2

@@ -22,16 +22,16 @@ _WORKERS = 60
 """Seconds that a cluster may be without a worker."""
 _IDLE = 60
 """Seconds that a process of this machine waits for the next call."""
-_ONE_THREAD = {
-    name: "1"
-    for name in (
+_ONE_THREAD = dict.fromkeys(
+    (
         "OMP_NUM_THREADS",
         "MKL_NUM_THREADS",
         "OPENBLAS_NUM_THREADS",
         "VECLIB_MAXIMUM_THREADS",
         "NUMEXPR_NUM_THREADS",
-    )
-}
+    ),
+    "1",
+)
 Outcome = tuple[int, BaseException | None]
 """A task's place among the arguments, and what it raised."""
 

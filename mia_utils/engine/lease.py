@@ -138,7 +138,7 @@ def _is_dead(content: str) -> bool:
 def _machine() -> str:
     """One set of process numbers: containers may share a host's name, and hosts a container's."""
     try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
         numbers = os.readlink("/proc/self/ns/pid")
     except OSError:  # not Linux
         boot, numbers = f"{uuid.getnode():x}", ""

@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 
-from . import records as results
 from ..attacks import (
     Attack,
     ConfidenceAttack,
@@ -19,14 +18,15 @@ from ..attacks import (
     LossAttack,
     RandomAttack,
 )
-from ..training.config import TrainConfig
 from ..data import load_dataset, quarter_masks
 from ..defenses import train_defended
+from ..engine.store import Store
 from ..errors import InputError
 from ..evaluation import auc, evaluate
-from ..outputs import Outputs
-from ..engine.store import Store
 from ..evaluation.theorems import accuracies
+from ..outputs import Outputs
+from ..training.config import TrainConfig
+from . import records as results
 
 
 @dataclass(frozen=True, kw_only=True)

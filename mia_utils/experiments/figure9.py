@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import records as results
 from ..defenses import names, preset
 from ..evaluation.epsilon import split_epsilon
+from . import records as results
 from .table1 import adaptive, alike, most_seeds
 
 DELTA = 1e-5

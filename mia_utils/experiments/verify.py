@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..training.device import describe
 from ..errors import InputError
 from ..evaluation import prediction_interval
+from ..training.device import describe
 from .experiment import Experiment, run
 
 CHEAP = 900.0

@@ -98,7 +98,7 @@ def describe(device: str) -> str:
     if device == "cuda":
         return torch.cuda.get_device_name()
     try:
-        with open("/proc/cpuinfo") as file:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
             first = file.read().split("\n\n", 1)[0]
     except OSError:
         first = ""

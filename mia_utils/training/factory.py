@@ -61,7 +61,7 @@ def load_factory(architecture: str) -> Callable[..., nn.Module]:
             importlib.invalidate_caches()
         try:
             factory = getattr(importlib.import_module(module_name), function)
-        except Exception as error:  # noqa: BLE001 (a reader's code raises anything)
+        except Exception as error:
             raise InputError(
                 f"architecture {architecture!r} cannot be imported: {_line(error)}"
             ) from None
@@ -200,7 +200,7 @@ def make(architecture: str, shape: tuple[int, ...], classes: int) -> nn.Module:
         model = factory(tuple(shape), classes)
     except InputError:
         raise
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:
         raise InputError(
             f"architecture {architecture!r} failed for shape {tuple(shape)} and {classes} classes: "
             f"{_line(error)}; {SIGNATURE}"
@@ -223,7 +223,7 @@ def _answer(model, architecture: str, x: torch.Tensor, classes: int) -> torch.Te
     try:
         with torch.set_grad_enabled(model.training):
             answer = model(x)
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:
         raise InputError(
             f"architecture {architecture!r} fails on a batch of shape {tuple(x.shape)} in {mode} "
             f"mode: {_line(error)}; {SIGNATURE}"
