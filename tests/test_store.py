@@ -181,7 +181,7 @@ def test_joined_outputs_are_made_anew_when_damaged(pool, masks, tmp_path, monkey
 
 def test_a_copy_of_a_pool_is_made_anew_when_damaged(pool, masks, tmp_path):
     trained(pool, masks, tmp_path, jobs=2)
-    (file,) = (tmp_path / "pools").glob("*/records.npy")
+    (file,) = (tmp_path / "pools").glob("*/images.npy")
     damage(file, "flipped")
     from mia_utils.engine import pools
 

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import replace
 from functools import lru_cache
-from pathlib import Path
 
-import numpy as np
-
-from ..data import Pool, open_pool
+from ..data import Pool, open_pool, write_mapped
 from ..errors import InputError
 from ..files import one_line_disk_errors, whole_folder
 from .folders import remove_folder
@@ -32,16 +27,14 @@ def pool_path(pool: Pool, store: Store) -> str:
             if folder.exists():  # damaged
                 remove_folder(folder)
             with whole_folder(folder) as partial:
-                for name in ("records", "labels", "train"):
-                    np.save(partial / f"{name}.npy", getattr(pool, name))
-                (partial / "classes.json").write_text(json.dumps(pool.classes))
+                write_mapped(pool, partial)
     return str(folder)
 
 
 @lru_cache(maxsize=8)
 def _holds(path: str, fingerprint: str) -> bool:
     try:
-        return _open(path).fingerprint == fingerprint
+        return open_pool(path).fingerprint == fingerprint
     except InputError:
         return False
 
@@ -65,20 +58,4 @@ def find_pool(path: str, fingerprint: str) -> Pool:
 
 @lru_cache(maxsize=2)
 def _opened(path: str) -> Pool:
-    return _open(path)
-
-
-def _open(path: str) -> Pool:
-    folder = Path(path)
-    if not (folder / "classes.json").exists():
-        return open_pool(path)
-    try:
-        arrays = {
-            name: np.load(folder / f"{name}.npy", mmap_mode="r" if name == "records" else None)
-            for name in ("records", "labels", "train")
-        }
-        classes = json.loads((folder / "classes.json").read_text())
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"{path}: cannot be read ({error}); remove it") from None
-    pool = Pool.from_arrays(folder.name, **arrays, classes=classes)
-    return replace(pool, path=path)
+    return open_pool(path)
