@@ -228,12 +228,33 @@ def test_targets_are_independent_of_the_shadows_with_the_same_seed():
         (lambda: balanced_masks(0, models=2, seed=0), "n=0"),
         (lambda: independent_masks(1, models=2, seed=0), "n=1"),
         (lambda: independent_masks(10, models=1.5, seed=0), "models=1.5"),
+        (lambda: independent_masks(10, models=True, seed=0), "models=True"),
+        (lambda: quarters(load_dataset("digits"), seed=0), "pass pool.labels"),
     ],
 )
 def test_what_cannot_be_split_is_one_line(call, words):
     with pytest.raises(InputError, match=words) as error:
         call()
     assert "\n" not in str(error.value)
+
+
+def test_one_seed_gives_every_function_of_splits_another_draw():
+    """Membership of the quarters' shadows, of balanced and of independent models agree by chance."""
+    n = 4000
+    target, shadow = quarter_masks([0] * n, seed=0, stratify=False)
+    rows = [
+        target.members[0] | (shadow.evaluated[0] & shadow.members[0]),
+        balanced_masks(n, models=2, seed=0).members[0],
+        independent_masks(n, models=2, seed=0).members[0],
+    ]
+    for one, other in itertools.combinations(rows, 2):
+        assert abs((one == other).mean() - 0.5) < 5 * 0.5 / np.sqrt(n)
+
+
+def test_models_for_one_record_begin_with_the_balanced_ones_of_their_seed():
+    base = single_record_masks(40, [7], k=3, seed=0).members[:3]
+    balanced = balanced_masks(40, models=6, seed=0).members[:3]
+    assert (np.delete(base, 7, axis=1) == np.delete(balanced, 7, axis=1)).all()
 
 
 def test_models_for_one_record_differ_in_that_record_alone():

@@ -12,11 +12,16 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import InputError
+from .pool import Pool
 
 QUARTERS = ("target_train", "target_test", "shadow_train", "shadow_test")
 
 _QUARTERS, _SHADOWS, _BALANCED, _INDEPENDENT = range(4)
-"""Random streams: one seed given to two functions still gives independent draws."""
+"""What follows the seed: one seed given to two functions of this module gives different draws.
+
+`single_record_masks` alone begins with `balanced_masks` of its seed. Other modules seed generators
+by (seed, small number), too, and may share numbers with these; published masks rest on them.
+"""
 
 
 class Masks(NamedTuple):
@@ -71,6 +76,13 @@ def quarter_masks(
     has the other two quarters; k shadow models divide them into 2k equal disjoint sets: model i
     trains on D_i and is evaluated on D_i and D'_i alone. The target does not depend on k.
 
+    Parameters
+    ----------
+    labels : integers (N,)
+    seed, shadow_models : int
+    stratify : bool
+        As in `quarters`.
+
     Returns
     -------
     target : Masks (1, N)
@@ -79,8 +91,8 @@ def quarter_masks(
     Raises
     ------
     InputError
-        As `quarters`; and if a class of the shadow half (or, not stratified, that half) has fewer
-        than 2k records.
+        If a class (or, not stratified, the pool) has fewer than 4 records, or a class of the
+        shadow half (or that half) fewer than 2k.
     """
     k = _count(shadow_models, "shadow_models", 1)
     labels = _checked(labels)
@@ -103,10 +115,20 @@ def balanced_masks(n: int, *, models: int, seed: int) -> Masks:
     For shadow models. A target must not be a row of this matrix: its membership would show in the
     count of the other rows that hold the record (see `independent_masks`).
 
+    Parameters
+    ----------
+    n : int
+        Records of the pool.
+    models, seed : int
+
+    Returns
+    -------
+    Masks (models, n)
+
     Raises
     ------
     InputError
-        If the number of models is odd.
+        If the number of models is odd, or a count is too small or no integer.
     """
     n, models = _count(n, "n", 1), _count(models, "models", 2)
     if models % 2:
@@ -119,7 +141,22 @@ def balanced_masks(n: int, *, models: int, seed: int) -> Masks:
 def independent_masks(n: int, *, models: int, seed: int) -> Masks:
     """Each model has n // 2 members of its own draw; everything is evaluated. For targets.
 
-    Independent of `balanced_masks`, with the same seed too.
+    Drawn apart from `balanced_masks`, with the same seed too.
+
+    Parameters
+    ----------
+    n : int
+        Records of the pool, at least 2.
+    models, seed : int
+
+    Returns
+    -------
+    Masks (models, n)
+
+    Raises
+    ------
+    InputError
+        If a count is too small, or no integer.
     """
     n, models = _count(n, "n", 2), _count(models, "models", 1)
     held = np.tile(np.arange(n) < n // 2, (models, 1))
@@ -130,9 +167,17 @@ def independent_masks(n: int, *, models: int, seed: int) -> Masks:
 def single_record_masks(n: int, records, *, k: int, seed: int) -> Masks:
     """For the similarity attack as defined (Long et al., 2017): models that differ in one record.
 
-    k models have half of the pool without any of `records` (integers (Q,)); after them, k models for
-    each record have the same training sets and that record besides. The first k are evaluated on
-    all of `records`, the others each on its own.
+    k models have half of the pool without any of `records`; after them, k models for each record
+    have the same training sets and that record besides. The first k are evaluated on all of
+    `records`, the others each on its own. The halves are the first k rows of
+    `balanced_masks(n, models=2 * k, seed=seed)`: give the two different seeds.
+
+    Parameters
+    ----------
+    n : int
+        Records of the pool.
+    records : integers (Q,)
+    k, seed : int
 
     Returns
     -------
@@ -196,6 +241,8 @@ def _masks(n: int, inside: list[np.ndarray], outside: list[np.ndarray]) -> Masks
 
 
 def _checked(labels) -> np.ndarray:
+    if isinstance(labels, Pool):
+        raise InputError("a split needs the labels; pass pool.labels, not the pool")
     labels = np.asarray(labels)
     if labels.ndim != 1 or labels.dtype.kind not in "iu":
         raise InputError(
@@ -205,7 +252,7 @@ def _checked(labels) -> np.ndarray:
 
 
 def _count(value, name: str, least: int) -> int:
-    if not isinstance(value, Integral) or value < least:
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
         raise InputError(f"{name}={value!r}; expected an integer of at least {least}")
     return int(value)
 
