@@ -21,6 +21,7 @@ from mia_utils.data import (
     make_embedded,
     open_pool,
     quarters,
+    write_archive,
 )
 from mia_utils.data.catalog import CATALOG, EMBEDDED, title
 from mia_utils.errors import InputError
@@ -79,6 +80,15 @@ def test_the_embedded_draw_is_balanced_and_seeded():
     assert len(np.unique(mini.labels[:100])) == 10  # in mixed order
     assert mini.fingerprint == make_embedded.draw(cifar10).fingerprint
     assert mini.fingerprint != make_embedded.draw(cifar10, seed=1).fingerprint
+
+
+def test_the_embedded_archive_is_made_from_the_cifar10_at_hand(tmp_path):
+    labels = np.repeat(np.arange(10), 201)
+    cifar10 = Pool.from_arrays("cifar10", np.zeros((2010, 4, 4), np.uint8), labels)
+    write_archive(cifar10, tmp_path / "cifar10.npz")
+    made = make_embedded.write(tmp_path, tmp_path / "mini.npz")
+    assert made.fingerprint == make_embedded.draw(cifar10).fingerprint
+    assert load_dataset("mini", tmp_path).fingerprint == made.fingerprint
 
 
 def test_the_root(monkeypatch, tmp_path):

@@ -17,6 +17,7 @@ from ..data.catalog import DOWNLOADED, EMBEDDED
 from ..data.mapped import is_mapped
 from ..data.pool import printable
 from ..errors import InputError
+from .options import at_least
 
 LAYOUTS = """\
 A data set of your own has a NAME and lies in DIR (--data, else MIA_DATA, else
@@ -166,7 +167,10 @@ def add_data(parser: argparse.ArgumentParser) -> None:
         command.set_defaults(call=call)
         if verb == "make":
             command.add_argument(
-                "--size", type=int, metavar="PIXELS", help="side of a folder's resized images"
+                "--size",
+                type=at_least(1),
+                metavar="PIXELS",
+                help="side of a folder's resized images",
             )
             command.add_argument(
                 "--skip-damaged", action="store_true", help="leave damaged images out"

@@ -1,8 +1,7 @@
-"""Make `embedded/cifar10-mini.npz`: python -m mia_utils.data.make_embedded --data ROOT"""
+"""How `embedded/cifar10-mini.npz` was made: `make_embedded.write()`, with cifar10 at hand."""
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import numpy as np
@@ -25,12 +24,12 @@ def draw(cifar10: Pool, *, seed: int = 0) -> Pool:
     return cifar10.subset(rng.permutation(np.concatenate(chosen)), "cifar10-mini")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, help="folder of cifar10.npz, else MIA_DATA")
-    write_archive(draw(load_dataset("cifar10", parser.parse_args().data)), TARGET, compress=True)
-    print(f"{TARGET}: {TARGET.stat().st_size / 1e6:.2f} MB")
+def write(root: str | Path | None = None, target: Path = TARGET) -> Pool:
+    """Draw from the cifar10 under `root` (default $MIA_DATA) and write the archive.
 
-
-if __name__ == "__main__":
-    main()
+    Raises
+    ------
+    InputError
+        If cifar10 is not at hand, or the disk is full.
+    """
+    return write_archive(draw(load_dataset("cifar10", root)), target, compress=True)
