@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from tempfile import TemporaryFile
 
-from .errors import InputError
+from .errors import DiskError, InputError
 
 
 def _root(variable: str, folder: str, given: str | os.PathLike | None = None) -> Path:
@@ -35,3 +36,22 @@ def runs_root() -> Path:
 def results_root() -> Path:
     """Records that runs leave: $MIA_RESULTS, else ~/.cache/mia/results."""
     return _root("MIA_RESULTS", "results")
+
+
+def ready(folder: Path, variable: str) -> Path:
+    """A folder that can be written to, made if it is not there: looked at before hours of work.
+
+    Raises
+    ------
+    DiskError
+        If it cannot be; `variable` is what moves it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise DiskError(
+            f"{folder}: cannot be written ({error.strerror}); choose another folder ({variable})"
+        ) from None
+    return folder

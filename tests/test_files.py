@@ -16,6 +16,7 @@ from mia_utils.files import (
     whole_folder,
     write_if_changed,
 )
+from mia_utils.paths import data_root, ready, results_root, runs_root, store_root
 
 
 def test_a_file_is_there_only_when_its_block_has_ended(tmp_path):
@@ -99,3 +100,23 @@ def test_a_checksum_follows_a_change_that_keeps_size_and_time(tmp_path):
 def test_a_check_out_gives_the_same_bytes_on_every_system():
     attributes = (Path(__file__).parents[1] / ".gitattributes").read_text("utf-8")
     assert "* text=auto eol=lf" in attributes.splitlines()
+
+
+def test_a_folder_that_cannot_be_written_is_named_before_the_work(tmp_path):
+    assert ready(tmp_path / "a/b", "MIA_X") == tmp_path / "a/b" and (tmp_path / "a/b").is_dir()
+    (tmp_path / "file").write_text("", "utf-8")
+    for folder in (tmp_path / "file", tmp_path / "file/below"):
+        with pytest.raises(DiskError, match=r"file.*: cannot be written .*\(MIA_X\)"):
+            ready(folder, "MIA_X")
+
+
+def test_places_follow_their_variables_and_need_no_home(tmp_path, monkeypatch):
+    places = {"DATA": data_root, "STORE": store_root, "RUNS": runs_root, "RESULTS": results_root}
+    for name, place in places.items():
+        monkeypatch.delenv(f"MIA_{name}", raising=False)
+        assert place().parts[-3:] == (".cache", "mia", name.lower())
+        monkeypatch.setenv(f"MIA_{name}", str(tmp_path / name))
+        assert place() == tmp_path / name
+    monkeypatch.setenv("MIA_RUNS", "~nobody-of-this-name/runs")
+    with pytest.raises(InputError, match="no home folder is known; set MIA_RUNS"):
+        runs_root()

@@ -438,6 +438,14 @@ def test_two_runs_of_one_recipe_that_exclude_each_other_are_named(tmp_path):
     assert merge.merge(source, book, named=[one]).replaced == {other: one}
 
 
+def test_too_many_bytes_of_signals_are_not_published(tmp_path, monkeypatch):
+    name = copy_run("digits", tmp_path / "made")
+    monkeypatch.setattr(merge, "ALL_BYTES", 100)
+    with pytest.raises(InputError, match="at most 100 are published"):
+        merge.merge(tmp_path / "made", tmp_path / "book", named=[name])
+    assert not (tmp_path / "book").exists()
+
+
 def test_verify_repeats_what_is_cheap_and_fails_on_a_difference(tmp_path, monkeypatch, capsys):
     from mia_utils.data import catalog
 

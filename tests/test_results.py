@@ -177,22 +177,6 @@ def test_too_many_bytes_of_signals_are_refused(finished, tmp_path, monkeypatch):
     assert list(tmp_path.rglob("*.npz")) == list(tmp_path.rglob("*.jsonl")) == []
 
 
-def test_merging_is_idempotent_and_replaces_older_runs(finished, tmp_path, monkeypatch):
-    new, book = tmp_path / "new", tmp_path / "book"
-    older = [changed(r, run="r0", recipe=0) for r in finished.records]
-    results.save(older, finished.target, root=book)
-    path = finished.save(new)
-    changes = results.merge(new, book)
-    assert sorted(p.name for p in changes if not p.exists()) == ["r0.jsonl", "r0.npz"]
-    assert results.merge(new, book) == []
-    assert (book / "records" / path.name).read_bytes() == path.read_bytes()
-    assert len(results.read(book)) == len(finished.records)
-    monkeypatch.setattr(results, "ALL_BYTES", 100)
-    finished.save(tmp_path / "third")
-    with pytest.raises(InputError, match="at most 100 are published"):
-        results.merge(new, tmp_path / "third")
-
-
 def test_two_runs_of_the_same_attacks_are_refused(finished, tmp_path):
     finished.save(tmp_path)
     results.save([changed(r, run="r0") for r in finished.records], root=tmp_path)

@@ -12,6 +12,7 @@ import nbformat
 
 from ..errors import InputError, NotebookError
 from ..files import write_if_changed
+from ..paths import ready
 from . import notebooks
 
 KERNEL = {
@@ -176,7 +177,7 @@ def execute(
     from nbclient.exceptions import DeadKernelError
 
     source, out = Path(source), Path(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
+    ready(out.parent, "MIA_RUNS, --out")
     for piece in pieces(out):
         piece.unlink(missing_ok=True)
     running = out.with_name(f".{out.stem}.{os.getpid()}.ipynb")

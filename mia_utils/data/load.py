@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
+from ..paths import data_root
 from .archive import read_archive
 from .catalog import CATALOG, DOWNLOADED, EMBEDDED
 from .mapped import is_mapped, read_mapped
@@ -19,11 +20,6 @@ from .pool import Pool, printable
 _INSIDE = "package:"
 _LONGEST = 200
 """Characters of a name; file systems allow 255 bytes, and an ending is added."""
-
-
-def data_root(given: str | Path | None = None) -> Path:
-    """The folder of the data sets: as given, else $MIA_DATA, else ~/.cache/mia/data."""
-    return Path(given or os.environ.get("MIA_DATA") or "~/.cache/mia/data").expanduser()
 
 
 def load_dataset(

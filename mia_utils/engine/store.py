@@ -15,6 +15,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..files import one_line_disk_errors, whole_file, whole_folder
+from ..paths import store_root
 from .folders import RECORD, damage, read_record, remove_folder, write_record
 from .lease import lease
 from .weights import read_weights, weights_file, write_weights
@@ -22,11 +23,6 @@ from .weights import read_weights, weights_file, write_weights
 CHOICE = "--store, MIA_STORE"
 """What moves the store to another disk."""
 LOGITS = "logits.npy"
-
-
-def store_root(given: str | os.PathLike | None = None) -> Path:
-    """The given folder, else $MIA_STORE, else ~/.cache/mia/store."""
-    return Path(given or os.environ.get("MIA_STORE") or "~/.cache/mia/store").expanduser()
 
 
 class Store:

@@ -11,7 +11,7 @@ from .costs import cost_table, costs
 from .epoch_curve import epoch_curve
 from .experiment import Experiment, run
 from .figure9 import as_texts, by_defense, defended, privacy_and_utility
-from .records import SCHEMA, load_signals, published, read, read_run
+from .records import SCHEMA, load_signals, published, read, read_run, results_place
 from .table1 import COLOURS, LARGE, METRICS, TABLE_1, WIDE, beside, compare, plain, title
 from .tables import read_table
 from .transfer import crossed, transfer
@@ -44,6 +44,7 @@ __all__ = [
     "read",
     "read_run",
     "read_table",
+    "results_place",
     "run",
     "title",
     "transfer",

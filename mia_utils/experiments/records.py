@@ -24,6 +24,7 @@ from ..errors import InputError
 from ..evaluation import TargetMetrics
 from ..files import whole_file, write_if_changed
 from ..outputs import Outputs
+from ..paths import ready, results_root
 
 RUN_BYTES, ALL_BYTES = 5 * 10**6, 60 * 10**6
 """At most that many bytes of signals for one run, and for all that are published."""
@@ -103,9 +104,9 @@ SHARES = ("accuracy", "auc", "tpr", "null", "gap")  # columns whose name holds o
 # ---- places ------------------------------------------------------------------------------------
 
 
-def results_root() -> Path:
-    """Where runs leave their records: $MIA_RESULTS, else ~/.cache/mia/results."""
-    return Path(os.environ.get("MIA_RESULTS") or "~/.cache/mia/results").expanduser()
+def results_place() -> Path:
+    """`paths.results_root()`, refused now if it cannot be written to, and not after the training."""
+    return ready(results_root(), "MIA_RESULTS")
 
 
 def published() -> Path:
@@ -308,42 +309,3 @@ def read(folder: str | os.PathLike | None = None):
         runs = sorted(set(twice["run"]))
         raise InputError(f"{folder}: runs {runs} measure the same attacks; delete all but one")
     return frame
-
-
-def merge(source: str | os.PathLike, destination: str | os.PathLike) -> list[Path]:
-    """Copy runs from one results folder into another; return the files whose bytes changed.
-
-    A run that is there already is replaced, and so is another run of the same attacks (an older
-    version of the training or of the data).
-
-    Raises
-    ------
-    InputError
-        As `read_run`, or if the signals would exceed `ALL_BYTES`. Then nothing is copied.
-    """
-    source, destination = Path(source), Path(destination)
-    new = {path: read_run(path) for path in sorted(source.glob("records/*.jsonl"))}
-    keys = {tuple(r[name] for name in KEY): path.stem for path, rs in new.items() for r in rs}
-    replaced = {
-        path.stem
-        for path in sorted(destination.glob("records/*.jsonl"))
-        for r in read_run(path)
-        if keys.get(tuple(r[name] for name in KEY), path.stem) != path.stem
-    }
-    moved = {path.stem: source / "signals" / f"{path.stem}.npz" for path in new}
-    moved = {run: path for run, path in moved.items() if path.exists()}
-    kept = [p for p in destination.glob("signals/*.npz") if p.stem not in {*moved, *replaced}]
-    size = sum(path.stat().st_size for path in [*kept, *moved.values()])
-    if size > ALL_BYTES:
-        raise InputError(f"{size:,} bytes of signals; at most {ALL_BYTES:,} are published")
-    changed = []
-    for run in sorted(replaced):
-        for path in (destination / f"records/{run}.jsonl", destination / f"signals/{run}.npz"):
-            if path.exists():
-                path.unlink()
-                changed.append(path)
-    for path in [*new, *moved.values()]:
-        copy = destination / path.relative_to(source)
-        if write_if_changed(copy, path.read_bytes()):
-            changed.append(copy)
-    return changed
