@@ -27,10 +27,10 @@ DIGITS = {"dataset": "digits", "epochs": 2}
 def pytest_configure(config):
     """No test reads or writes the user's own data, trained models and runs, or asks their cluster."""
     folder = Path(tempfile.mkdtemp(prefix="mia-tests-"))
+    for name in [name for name in os.environ if name.startswith("MIA_")]:
+        del os.environ[name]
     for place in ("data", "store", "runs", "results"):
         os.environ[f"MIA_{place.upper()}"] = str(folder / place)
-    for name in ("BACKEND", "SCHEDULER", "FLOPS", "RESULTS_PUBLISHED"):
-        os.environ.pop(f"MIA_{name}", None)
     config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
 
 

@@ -1,14 +1,15 @@
 """The same tasks on loky's processes and on a real Dask cluster: a scheduler and two workers."""
 
-import json
 import os
 import signal
 import subprocess
 import sys
 import time
 
+import distributed
 import numpy as np
 import pytest
+from dask_cluster import Cluster
 
 from mia_utils import InputError, Pool, Store, TrainConfig, balanced_masks, train
 from mia_utils.engine.backend import resolve_backend
@@ -29,32 +30,16 @@ def pool():
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
-    """(address, worker processes)."""
-    pytest.importorskip("distributed")
-    file = tmp_path_factory.mktemp("dask") / "scheduler.json"
-    dask = [sys.executable, "-m", "dask"]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": file.parent}
-    options = ["--no-dashboard", "--scheduler-file", str(file)]
-    processes = [
-        subprocess.Popen(
-            [*dask, "scheduler", "--host", "127.0.0.1", "--port", "0", *options], **quiet
-        )
-    ]
-    while not file.exists():
-        assert processes[0].poll() is None
-        time.sleep(0.1)
-    # Without a nanny the process is the worker itself: killed, nobody starts it again.
-    worker = [*dask, "worker", *options, "--nthreads", "1", "--no-nanny", "--host", "127.0.0.1"]
-    processes += [subprocess.Popen(worker, **quiet) for _ in range(2)]
-    yield json.loads(file.read_text())["address"], processes[1:]
-    for process in processes:
-        process.kill()
-        process.wait()
+    """A scheduler and two workers."""
+    cluster = Cluster(tmp_path_factory.mktemp("dask"))
+    for _ in range(2):
+        cluster.add_worker()
+    yield cluster
+    cluster.close()
 
 
 def test_a_cluster_that_loses_a_worker_gives_what_loky_gives(pool, cluster, tmp_path):
-    distributed = pytest.importorskip("distributed")
-    address, workers = cluster
+    address, workers = cluster.address, cluster.workers
     masks = balanced_masks(len(pool), models=8, seed=0)
     with distributed.Client(address, set_as_default=False) as client:
         client.wait_for_workers(2, timeout=60)
@@ -89,7 +74,7 @@ def test_workers_find_the_readers_own_factory(backend, pool, cluster, tmp_path, 
     masks = balanced_masks(len(pool), models=2, seed=0)
     outputs = train(
         pool, masks, f"own_{backend}:net", CONFIG, store=tmp_path / "store", jobs=2,
-        backend=backend, scheduler=cluster[0] if backend == "dask" else None, progress=False,
+        backend=backend, scheduler=cluster.address if backend == "dask" else None, progress=False,
     )  # fmt: skip
     alone = train(
         pool, masks, f"own_{backend}:net", CONFIG, store=tmp_path / "one", jobs=1, progress=False
@@ -119,7 +104,6 @@ def test_the_environment_decides_when_nobody_else_does(monkeypatch):
 
 
 def test_a_scheduler_that_is_not_there(pool, tmp_path, monkeypatch):
-    pytest.importorskip("distributed")
     monkeypatch.setattr("mia_utils.engine.backend._CONNECT", 1)
     masks = balanced_masks(len(pool), models=2, seed=0)
     with pytest.raises(InputError, match="no Dask workers at scheduler='tcp://127.0.0.1:9'"):

@@ -6,6 +6,7 @@ import pytest
 
 from mia_utils import InputError, TrainConfig, load_dataset, quarter_masks, train
 from mia_utils.__main__ import main
+from mia_utils.data import write_archive
 from mia_utils.engine.plan import calibrate, plan, training_flops
 from mia_utils.training.models import build, parameter_count
 
@@ -73,3 +74,79 @@ def test_the_command_counts_what_the_store_has(tmp_path, monkeypatch, capsys):
 def test_questions_that_are_incomplete(arguments, word, capsys):
     assert main(["plan", *arguments]) == 2
     assert word in capsys.readouterr().err
+
+
+def test_memory_and_disk_by_hand():
+    """Pool, four copies of the parameters, answers, and a batch's outputs of every layer."""
+    widths = [512, 256, 128, 64]
+    parameters = parameter_count(build("mlp", (28, 28, 1), 10))
+    outputs = 784 + 2 * sum(widths) + 10  # each hidden layer and its ReLU
+    config = TrainConfig(batch_size=32)
+    cost = plan("mlp", (28, 28, 1), 10, config=config, **MLP)
+    assert cost.memory == 1000 * 784 + 16 * parameters + 4 * 1000 * 10 + 4 * 32 * outputs
+    rows = plan("mlp", (784,), 10, config=config, **MLP)
+    assert rows.memory == cost.memory + 3 * 1000 * 784, "features take four bytes, pixels one"
+
+
+def test_a_plan_at_its_limits():
+    whole = plan("mlp", (4,), 2, records=1, members=1, models=1, stored=1, flops_per_second=1.0)
+    assert (whole.missing, whole.hours, whole.disk) == (0, 0.0, 0)
+    assert whole.flops == training_flops("mlp", (4,), 2, TrainConfig(), 1)
+
+
+def test_costs_are_those_of_the_architecture_as_configured():
+    dropped = TrainConfig(dropout=0.5)
+    assert (
+        plan("mlp", (28, 28, 1), 10, config=dropped, **MLP).memory
+        > plan("mlp", (28, 28, 1), 10, **MLP).memory
+    ), "dropout layers have outputs too"
+
+
+def printed(capsys, *arguments):
+    assert main(["plan", *arguments]) == 0
+    return dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+
+
+def test_small_numbers_are_not_zero(monkeypatch, capsys):
+    monkeypatch.setenv("MIA_FLOPS", "1e13")
+    said = printed(
+        capsys, "--shape", "8", "8", "1", "--classes", "2", "--records", "40",
+        "--architecture", "mlp", "--epochs", "1", "--workers", "2",
+    )  # fmt: skip
+    words = said["time"].split()
+    hours, wall = float(words[0]), float(words[2])
+    assert 0 < wall < hours and "2 workers" in said["time"]
+    assert float(said["memory"].split()[0]) > 0 and float(said["disk"].split()[0]) > 0
+
+
+def test_data_and_store_may_lie_elsewhere(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("MIA_FLOPS", "1e10")
+    few = load_dataset("digits").subset(range(120))
+    write_archive(few, tmp_path / "own.npz")
+    pool = load_dataset("own", tmp_path)
+    target, shadow = quarter_masks(pool.labels, seed=0, shadow_models=2)
+    for masks in (target, shadow):
+        train(
+            pool, masks, "mlp", TrainConfig(epochs=1), store=tmp_path / "s", jobs=1, progress=False
+        )
+    ask = ["--dataset", "own", "--data", str(tmp_path), "--architecture", "mlp", "--epochs", "1"]
+    ask += ["--seed", "0", "--models", "3"]
+    said = printed(capsys, *ask, "--store", str(tmp_path / "s"))
+    assert said["models"] == "3, in the store 3, to train 0"
+    assert printed(capsys, *ask)["models"] == "3, in the store 0, to train 3"
+
+
+def test_models_of_a_gpu_are_planned_where_there_is_none(monkeypatch, capsys):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    ask = ["--dataset", "digits", "--architecture", "mlp", "--device", "cuda"]
+    monkeypatch.setenv("MIA_FLOPS", "1e12")
+    assert "(bf16, MIA_FLOPS)" in printed(capsys, *ask, "--precision", "auto")["one"]
+    monkeypatch.delenv("MIA_FLOPS")
+    assert main(["plan", *ask]) == 2 and "no CUDA device" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("speed", ["0", "-1", "nan", "inf", "fast"])
+def test_speeds_that_make_no_sense(speed, monkeypatch, capsys):
+    monkeypatch.setenv("MIA_FLOPS", speed)
+    assert main(["plan", "--dataset", "digits", "--architecture", "mlp"]) == 2
+    assert f"MIA_FLOPS='{speed}'" in capsys.readouterr().err

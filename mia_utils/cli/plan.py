@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 from pathlib import Path
 
 from ..data.catalog import CATALOG
+from ..engine.place import named_device, named_precision
 from ..engine.plan import calibrate, plan
 from ..errors import InputError
 from ..training.config import TrainConfig
@@ -92,12 +94,15 @@ def _stored(arguments, config: TrainConfig, precision: str, device: str) -> int:
 
 def _given_speed() -> float | None:
     text = os.environ.get("MIA_FLOPS")
+    if not text:
+        return None
     try:
-        return float(text) if text else None
+        value = float(text)
     except ValueError:
-        raise InputError(
-            f"MIA_FLOPS={text!r}; expected operations a second, such as 2e12"
-        ) from None
+        value = math.nan
+    if not (math.isfinite(value) and value > 0):
+        raise InputError(f"MIA_FLOPS={text!r}; expected operations a second, such as 2e12")
+    return value
 
 
 def _short(value: float) -> str:
@@ -109,16 +114,21 @@ def _short(value: float) -> str:
 
 
 def _plan(arguments: argparse.Namespace) -> int:
-    from ..training.device import describe, resolve_device, resolve_precision
+    from ..training.device import describe, resolve_device
 
     shape, classes, records = _facts(arguments)
-    device = resolve_device(arguments.device)
-    precision = resolve_precision(arguments.precision, device)
+    device = named_device(arguments.device)
+    precision = named_precision(arguments.precision, device)
     config = TrainConfig(epochs=arguments.epochs, batch_size=arguments.batch_size)
     stored = _stored(arguments, config, precision, device)
     given = _given_speed()
     speed = given or calibrate(
-        arguments.architecture, shape, classes, config, precision=precision, device=device
+        arguments.architecture,
+        shape,
+        classes,
+        config,
+        precision=precision,
+        device=resolve_device(device),
     )
     cost = plan(
         arguments.architecture,
