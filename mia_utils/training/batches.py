@@ -13,6 +13,13 @@ MEAN = {3: (0.485, 0.456, 0.406), 1: (0.449,)}
 STD = {3: (0.229, 0.224, 0.225), 1: (0.226,)}
 
 
+def on_device(records: np.ndarray, device: str) -> bool:
+    """Whether all records lie on the device at once: a memory-mapped pool may exceed memory."""
+    if not isinstance(records, np.memmap):
+        return True
+    return device == "cuda" and records.nbytes < torch.cuda.mem_get_info()[0] // 4
+
+
 class SharedRows:
     """The records of the last pool on a device, for all threads of a process."""
 
@@ -24,7 +31,10 @@ class SharedRows:
         """Flat rows (N, values) of `records` (N, ...) on the device."""
         with self._lock:
             if self._records is not records:
-                self._rows = torch.from_numpy(records.reshape(len(records), -1)).to(device)
+                flat = records.reshape(len(records), -1)
+                if isinstance(flat, np.memmap):
+                    flat = np.array(flat)  # torch warns of memory that it may not write to
+                self._rows = torch.from_numpy(flat).to(device)
                 self._records = records
                 if device == "cuda":  # the threads work on streams of their own
                     torch.cuda.current_stream().synchronize()
@@ -50,8 +60,8 @@ class Loader:
         rows: SharedRows | None = None,
     ) -> None:
         self.shape = records.shape[1:]
-        self.mapped = isinstance(records, np.memmap)
-        if self.mapped:
+        self._mapped = not on_device(records, device)
+        if self._mapped:
             self._rows = records.reshape(len(records), -1)
         else:
             self._rows = (rows or SharedRows()).of(records, device)
@@ -72,7 +82,7 @@ class Loader:
 
         `change` is applied to the images before that, uint8 (B, C, H, W) to the same.
         """
-        if self.mapped:
+        if self._mapped:
             order = index.cpu().numpy()
             rows = torch.from_numpy(np.ascontiguousarray(self._rows[order])).to(self.device)
         else:

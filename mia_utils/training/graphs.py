@@ -6,6 +6,7 @@ them. A graph launches all kernels of a step at once. Needs torch alone.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -21,7 +22,9 @@ DEVICE = threading.RLock()
 may do while one records."""
 
 Loss = Callable[[torch.Tensor], torch.Tensor]
-Replay = Callable[[], object]
+Step = Callable[[], torch.Tensor]
+Record = Callable[[Step, torch.Generator], tuple[Callable[[], object], torch.Tensor]]
+"""(step, what it draws from) to (replay, the step's result, which each replay overwrites)."""
 
 
 class EagerStep:
@@ -61,25 +64,31 @@ class GraphStep(EagerStep):
     ----------
     record : function
         Takes the step as a function without arguments, returns (replay, the step's result).
+    exclusive : bool
+        Steps that are not replayed yet have the device to themselves: they compile the model.
     """
 
     def __init__(
         self,
         optimizer: torch.optim.Optimizer,
         loss: Loss,
-        record: Callable[[Callable[[], torch.Tensor]], tuple[Replay, torch.Tensor]],
+        record: Callable[[Step], tuple[Callable[[], object], torch.Tensor]],
+        *,
+        exclusive: bool = False,
     ) -> None:
         super().__init__(optimizer, loss)
         self._record = record
+        self._alone = DEVICE if exclusive else contextlib.nullcontext()
         self._eager: Counter[int] = Counter()
-        self._recordings: dict[int, tuple[torch.Tensor, Replay, torch.Tensor]] = {}
+        self._recordings: dict[int, tuple[torch.Tensor, Callable, torch.Tensor]] = {}
 
     def __call__(self, index: torch.Tensor) -> torch.Tensor:
         size = len(index)
         if size not in self._recordings:
             if self._eager[size] < _WARM_UP or len(self._recordings) == _SIZES:
                 self._eager[size] += 1
-                return super().__call__(index)
+                with self._alone:
+                    return super().__call__(index)
             static = index.clone()
             # Gradients that the recording allocates are its own: each replay overwrites them.
             self._optimizer.zero_grad(set_to_none=True)
@@ -91,7 +100,9 @@ class GraphStep(EagerStep):
         return loss
 
 
-def record_cuda(step: Callable[[], torch.Tensor], generator: torch.Generator):
+def record_cuda(
+    step: Step, generator: torch.Generator
+) -> tuple[Callable[[], object], torch.Tensor]:
     """Record a step as a CUDA graph on the current stream; recording does not execute it.
 
     Parameters

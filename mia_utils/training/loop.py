@@ -17,7 +17,6 @@ from ..errors import InputError
 from .batches import MEAN, STD, Loader
 from .checkpoint import load_checkpoint, save_checkpoint
 from .config import TrainConfig
-from .graphs import set_rate
 from .regularizer import regularizers
 from .worker import Worker, make_optimizer, training_batch
 
@@ -145,7 +144,7 @@ def fit(
         records, learned, classes, architecture, config,
         seed=seed, precision=precision, afresh=state is not None,
     ) as place:  # fmt: skip
-        model, optimizer, loader = place.model, place.optimizer, place.loader
+        model, loader = place.model, place.loader
         first, losses, spent = 0, [], 0.0
         if state is not None:
             first, losses, spent = place.load_state(state)
@@ -158,11 +157,12 @@ def fit(
             model.train()
             for change in place.changes:
                 change.epoch_begins(epoch)
-            set_rate(optimizer, config.rate(epoch))
             # Drawn from (seed, epoch): a resumed run meets the same batches.
             order = torch.from_numpy(np.random.default_rng([seed, 0, epoch]).permutation(index))
+            batches = order.to(device).split(config.batch_size)
             total = torch.zeros((), device=device)
-            for batch in order.to(device).split(config.batch_size):
+            for number, batch in enumerate(batches):
+                place.set_rate(config.rate(epoch + (number + 0.5) / len(batches)))
                 total += place.step(batch) * len(batch)
             losses.append(float(total) / len(index))
             if not math.isfinite(losses[-1]):

@@ -111,6 +111,57 @@ def _resnet(shape: tuple[int, ...], classes: int, dropout: float | None) -> nn.M
     return model
 
 
+def _normed(inputs: int, outputs: int, pool: bool = False) -> nn.Sequential:
+    """3x3 convolution, BatchNorm, ReLU; max-pooling before the ReLU gives the same values."""
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
+        nn.BatchNorm2d(outputs),
+        *([nn.MaxPool2d(2)] if pool else []),
+        nn.ReLU(inplace=True),
+    )
+
+
+class _Residual(nn.Module):
+    """x + branch(x)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.branch = nn.Sequential(_normed(channels, channels), _normed(channels, channels))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.branch(x)
+
+
+class _Scaled(nn.Linear):
+    """A linear layer without bias whose logits start small."""
+
+    def __init__(self, inputs: int, outputs: int, scale: float = 0.125) -> None:
+        super().__init__(inputs, outputs, bias=False)
+        self.scale = scale
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.scale * super().forward(x)
+
+
+def _resnet9(shape: tuple[int, ...], classes: int, dropout: float | None) -> nn.Module:
+    """The small fast ResNet of the DAWNBench entries (Page, 2018): eight 3x3 convolutions of 64 to
+    512 channels with BatchNorm, two residual blocks, one linear layer; 6.6 million parameters; from
+    8x8 pixels."""
+    _, _, channels = _need(shape, "resnet9", 8)
+    return nn.Sequential(
+        _normed(channels, 64),
+        _normed(64, 128, pool=True),
+        _Residual(128),
+        _normed(128, 256, pool=True),
+        _normed(256, 512, pool=True),
+        _Residual(512),
+        nn.AdaptiveMaxPool2d(1),
+        nn.Flatten(),
+        *([nn.Dropout(dropout)] if dropout else []),
+        _Scaled(512, classes),
+    )
+
+
 def _efficientnet(shape: tuple[int, ...], classes: int, dropout: float | None) -> nn.Module:
     """torchvision's EfficientNetV2-S (the report's "cnn" on A1K); from 32x32 pixels."""
     from torchvision.models import efficientnet_v2_s
@@ -130,6 +181,7 @@ ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "cnn": _cnn,
     "alexnet": _alexnet,
     "resnet": _resnet,
+    "resnet9": _resnet9,
     "efficientnet": _efficientnet,
 }
 
@@ -142,7 +194,7 @@ def build(
     Parameters
     ----------
     architecture : str
-        "mlp", "cnn", "alexnet", "resnet", "efficientnet", or "module:function": a factory
+        "mlp", "cnn", "alexnet", "resnet", "resnet9", "efficientnet", or "module:function": a factory
         f(shape, classes) of the reader's own.
     shape : (H, W, C) or (D,)
         `Pool.shape`.

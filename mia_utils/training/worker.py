@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+import queue
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,11 +14,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from .batches import Loader, SharedRows
+from .batches import Loader, SharedRows, on_device
 from .config import TrainConfig
 from .generators import DrawnFrom, Generators, own_layers
-from .graphs import EagerStep, GraphStep, Loss, record_cuda, refill
-from .models import architecture_id, build, draws_by_itself
+from .graphs import EagerStep, GraphStep, Loss, Record, record_cuda, refill, set_rate
+from .models import architecture_id, build, draws_by_itself, forward_flops
 from .regularizer import Regularizer, regularizers
 
 
@@ -28,7 +29,8 @@ def make_optimizer(
     lr = torch.tensor(config.lr, device=device) if graphed else config.lr
     options = {"lr": lr, "weight_decay": config.weight_decay, "fused": True}
     if config.optimizer == "sgd":
-        return torch.optim.SGD(model.parameters(), momentum=0.9, **options)
+        momentum = {"momentum": config.momentum, "nesterov": config.nesterov}
+        return torch.optim.SGD(model.parameters(), **momentum, **options)
     kind = torch.optim.Adam if config.optimizer == "adam" else torch.optim.AdamW
     return kind(model.parameters(), capturable=graphed, **options)
 
@@ -59,6 +61,13 @@ class Place:
     generators: Generators
     changes: tuple[Regularizer, ...]
     step: EagerStep | None = None
+    rate: float | None = None  # of the last step
+
+    def set_rate(self, lr: float) -> None:
+        """The learning rate of the next step; on a GPU a change is a kernel, no change is none."""
+        if lr != self.rate:
+            set_rate(self.optimizer, lr)
+            self.rate = lr
 
     def state(self, epoch: int, losses: list[float], seconds: float) -> dict[str, Any]:
         """All that goes on from here: for a checkpoint after so many epochs."""
@@ -76,6 +85,7 @@ class Place:
         """Go on from there; returns what `state` was given."""
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
+        self.rate = None
         self.generators.load_state(state["generators"])
         for change, kept in zip(self.changes, state["changes"], strict=True):
             change.load_state(kept)
@@ -103,12 +113,21 @@ class Worker:
     device : "cpu" or "cuda"
     rows : SharedRows or None
         The pool on the device, shared with other workers of this process.
+    record : function or None
+        How steps are recorded (see `graphs.GraphStep`): by default as CUDA graphs on a GPU, on a
+        processor not at all.
     """
 
-    def __init__(self, device: str = "cpu", rows: SharedRows | None = None) -> None:
+    def __init__(
+        self,
+        device: str = "cpu",
+        rows: SharedRows | None = None,
+        record: Record | None = None,
+    ) -> None:
         self._device = device
         self._rows = rows or SharedRows()
         self._stream = torch.cuda.Stream() if device == "cuda" else None
+        self._record = record or (record_cuda if device == "cuda" else None)
         self._kept: tuple[_Kind, np.ndarray, np.ndarray, Place] | None = None
 
     @contextlib.contextmanager
@@ -135,25 +154,28 @@ class Worker:
             with DrawnFrom(generators):
                 model = build(architecture, shape, classes, dropout=config.dropout)
             by_itself = draws_by_itself(architecture, shape, classes)
-            recordable = all(c.recordable for c in changes) and not isinstance(records, np.memmap)
-            graphed = self._device == "cuda" and recordable and not by_itself
+            recordable = all(change.recordable for change in changes) and not by_itself
+            graphed = self._record is not None and recordable and on_device(records, self._device)
             kind = _Kind(architecture_id(architecture), classes, config, precision)
             place = None if afresh or not graphed else self._reused(kind, records, labels)
             if place is not None:
                 refill(place.model, place.optimizer, model, config.lr)
                 place.generators.load_state(generators.state())
-                place.changes = changes
+                place.changes, place.rate = changes, None
                 yield place
                 return
             own_layers(model, generators.device)
             model.to(self._device, memory_format=torch.channels_last)
-            optimizer = make_optimizer(model, config, self._device, graphed=graphed)
+            optimizer = make_optimizer(
+                model, config, self._device, graphed=graphed and self._device == "cuda"
+            )
             loader = Loader(records, labels, self._device, self._rows)
             place = Place(model, optimizer, loader, generators, changes)
-            loss = _loss(place, self._device, precision, graphed=graphed, by_itself=by_itself)
+            forward = model if by_itself else _forward(model, config)
+            loss = _loss(place, forward, self._device, precision, graphed, by_itself)
             if graphed:
-                record = partial(record_cuda, generator=generators.device)
-                place.step = GraphStep(optimizer, loss, record)
+                record = partial(self._record, generator=generators.device)
+                place.step = GraphStep(optimizer, loss, record, exclusive=config.compile)
                 self._kept = kind, records, labels, place
             else:
                 place.step = EagerStep(optimizer, loss)
@@ -167,7 +189,60 @@ class Worker:
         return place if same else None
 
 
-def _loss(place: Place, device: str, precision: str, *, graphed: bool, by_itself: bool) -> Loss:
+_MOST = 8
+_FULL = 200e9
+"""Models at a time on a GPU, at most, and the operations of a step from which two are enough:
+streams beyond that bring nothing on an H200, where a small CNN's step has 8e9 and a ResNet-18's 430e9.
+"""
+
+
+def models_at_a_time(
+    architecture: str, shape: tuple[int, ...], classes: int, config: TrainConfig
+) -> int:
+    """How many models pay on one GPU: as many as it takes to keep it busy."""
+    if config.dp is not None:
+        return 1
+    with DrawnFrom(Generators.of_seed(0, "cpu")):
+        model = build(architecture, shape, classes, dropout=config.dropout)
+    step = 3 * config.batch_size * forward_flops(model, shape)
+    return max(2, min(_MOST, round(_MOST * (_FULL / 8 / step) ** 0.5)))
+
+
+class Workers:
+    """As many workers as models are trained at a time, on one device and with one copy of the pool."""
+
+    def __init__(self, device: str, count: int) -> None:
+        rows = SharedRows()
+        self._free: queue.LifoQueue[Worker] = queue.LifoQueue()
+        for _ in range(count):
+            self._free.put(Worker(device, rows))
+
+    @contextlib.contextmanager
+    def one(self) -> Iterator[Worker]:
+        """A worker that no other thread has for as long as the block lasts."""
+        worker = self._free.get()
+        try:
+            yield worker
+        finally:
+            self._free.put(worker)
+
+
+def _forward(model: nn.Module, config: TrainConfig) -> Callable[[torch.Tensor], torch.Tensor]:
+    """The model, compiled if that was asked for: for whole batches, the last of an epoch is smaller."""
+    if not config.compile:
+        return model
+    compiled = torch.compile(model, dynamic=False)
+    return lambda x: (compiled if len(x) == config.batch_size else model)(x)
+
+
+def _loss(
+    place: Place,
+    forward: Callable[[torch.Tensor], torch.Tensor],
+    device: str,
+    precision: str,
+    graphed: bool,
+    by_itself: bool,
+) -> Loss:
     """The function from row numbers to a batch's mean loss."""
     aim, changes = functional.cross_entropy, place.changes
     for change in changes:
@@ -182,7 +257,7 @@ def _loss(place: Place, device: str, precision: str, *, graphed: bool, by_itself
     def loss(index: torch.Tensor) -> torch.Tensor:
         x, target = training_batch(place.loader, index, changes, place.generators)
         with amp(), DrawnFrom(place.generators) if by_itself else contextlib.nullcontext():
-            logits = place.model(x)
+            logits = forward(x)
         return aim(logits.float(), target)
 
     return loss
