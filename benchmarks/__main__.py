@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mia_utils.errors import InputError
 
-from . import RESULTS, attacks, command, memory, private, training
+from . import RESULTS, attacks, command, gpu, memory, private, training
 from .timing import Ratio, machine
 
 GROUPS = {
@@ -18,6 +18,7 @@ GROUPS = {
         memory.worker,
     ],
     "private": [private.step],
+    "gpu": [gpu.speed],
     "attacks": [attacks.likelihood, attacks.learned],
 }  # fmt: skip
 
@@ -45,6 +46,8 @@ def main(chosen: list[str]) -> int:
             began = time.monotonic()
             rows += work()
             print(f"{group}: {work.__name__} took {time.monotonic() - began:.0f} s", flush=True)
+        if not rows:
+            continue
         write(group, rows)
         for r in rows:
             verdict = {"yes": "met", "no": "NOT met", "": ""}[r.met]

@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import io
+import json
 import os
 import re
 import shlex
@@ -79,6 +80,33 @@ def test_loops_train(make, monkeypatch):
     epoch()
     moved = [not torch.equal(a, b) for a, b in zip(before, made[0].parameters(), strict=True)]
     assert all(moved)
+
+
+def test_the_gpu_benchmark_measures_every_kind_of_loop(monkeypatch, tmp_path, capsys):
+    from benchmarks import gpu
+
+    for name, value in {
+        "DEVICE": "cpu", "SHAPE": (8, 8, 3), "MODELS": 1, "HALF": 4,
+        "CASES": {"CIFAR cnn": ("cnn", 16), "CIFAR resnet": ("mlp", 16)},
+        "STREAMS": dict.fromkeys(gpu.STREAMS, (1, 2)),
+        "MODERN": {**gpu.MODERN, "batch_size": 32},
+    }.items():  # fmt: skip
+        monkeypatch.setattr(gpu, name, value)
+    monkeypatch.setattr(torch, "compile", lambda model, dynamic: model)
+    monkeypatch.setattr(loops, "usual", lambda *a, **k: lambda: None)
+    assert gpu.main(["quick", f"out={tmp_path / 'gpu.json'}"]) == 0
+    found = json.loads((tmp_path / "gpu.json").read_text())
+    kinds = {"plain loop", "author's loop, 8 workers", "1 at a time", "compiled, 1 at a time"}
+    assert kinds <= set(found["CIFAR cnn"]) and kinds <= set(found["CIFAR resnet"])
+    assert found["64 CNNs"] > 0 and found["modern"]["modern: seconds a model"] > 0
+    assert "64 CIFAR cnn" in capsys.readouterr().out
+
+
+def test_without_a_gpu_its_benchmark_says_so(monkeypatch, capsys):
+    from benchmarks import gpu
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert gpu.speed() == [] and "no CUDA device" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,12 @@ from collections.abc import Iterator, Sequence
 
 from ..data import Pool
 from ..errors import DiskError, InputError
-from .backend import LostWorkers, Outcome, in_processes, in_turn, on_cluster
+from .backend import LostWorkers, Outcome, in_processes, in_threads, in_turn, on_cluster
 from .place import has_cuda
 from .pools import pool_path
 from .spec import ModelSpec
 from .store import LOGITS, Store
-from .work import Diverged, circumstances, fit_into_store, open_and_fit
+from .work import Diverged, circumstances, fit_with_one_of, open_and_fit
 
 _NAMED = 3
 """Failures that a message tells."""
@@ -64,8 +64,9 @@ def train_models(
         )
     failed = {spec.name: error for spec in specs if (error := _known_failure(spec, store))}
     left = [spec for spec in specs if spec.name not in failed]
-    jobs = min(jobs or _default_jobs(specs[0].device), max(1, len(left)))
-    with tqdm(total=len(left), desc="training", unit="model", disable=not progress) as bar:
+    jobs = min(jobs or _default_jobs(specs[0], pool), max(1, len(left)))
+    desc = f"training, {jobs} at a time" if specs[0].device == "cuda" and jobs > 1 else "training"
+    with tqdm(total=len(left), desc=desc, unit="model", disable=not progress) as bar:
         for wait in (False, True):
             try:
                 for index, error in _run(left, pool, store, jobs, backend, scheduler, wait):
@@ -98,8 +99,16 @@ def _run(
 ) -> Iterator[Outcome]:
     if not specs:
         return iter(())
-    if backend == "loky" and jobs == 1:
-        return in_turn(fit_into_store, [(spec, pool, store, wait) for spec in specs])
+    on_gpu = specs[0].device == "cuda"
+    if backend == "loky" and (jobs == 1 or on_gpu):
+        from ..training.worker import Workers
+
+        # On a GPU models share the device and one copy of the pool, in one process.
+        workers = Workers(specs[0].device, jobs)
+        tasks = [(spec, pool, store, wait, workers) for spec in specs]
+        if jobs == 1:
+            return in_turn(fit_with_one_of, tasks)
+        return in_threads(fit_with_one_of, tasks, jobs)
     path = pool_path(pool, store)
     folders = [os.path.abspath(folder) for folder in sys.path]
     tasks = [(spec, path, store.root.absolute(), folders, wait) for spec in specs]
@@ -108,10 +117,15 @@ def _run(
     return in_processes(open_and_fit, tasks, jobs)
 
 
-def _default_jobs(device: str) -> int:
+def _default_jobs(spec: ModelSpec, pool: Pool) -> int:
+    """Every processor, or as many models as keep a GPU busy."""
     import joblib
 
-    return 1 if device == "cuda" else joblib.cpu_count()
+    from ..training.worker import models_at_a_time
+
+    if spec.device != "cuda":
+        return joblib.cpu_count()
+    return models_at_a_time(spec.architecture, pool.shape, len(pool.classes), spec.config)
 
 
 def _known_failure(spec: ModelSpec, store: Store) -> InputError | None:

@@ -96,7 +96,7 @@ def specifications(
             count=len(pool),
             architecture=architecture,
             architecture_id=identity,
-            config=config,
+            config=config.resolved(device, int(row.sum())),
             seed=_own_seed(seed, row),
             precision=precision,
             device=device,

@@ -54,8 +54,8 @@ def train(
     precision, device : "fp32", "bf16" or "auto"; "cpu", "cuda" or "auto"
         Where the store has all models, "cuda" needs no GPU. "auto" is $MIA_DEVICE if that is set.
     store : path or Store, default $MIA_STORE or ~/.cache/mia/store
-    jobs : int, default the number of free processors (1 on a GPU)
-        Models trained at a time. -1 is the default.
+    jobs : int, default the number of free processors, or on a GPU as many as keep it busy
+        Models trained at a time: processes, and on a GPU threads of this process. -1 is the default.
     backend : "loky" or "dask", default $MIA_BACKEND or "loky"
         Processes of this machine, or the workers of a cluster that see the same store and pools.
     scheduler : str, default $MIA_SCHEDULER

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import platform
+import threading
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,6 +17,11 @@ from .backend import make_importable
 from .pools import find_pool
 from .spec import ModelSpec, recipe
 from .store import Store
+
+if TYPE_CHECKING:
+    from ..training.worker import Worker, Workers
+
+_thread = threading.local()
 
 
 class Diverged(InputError):
@@ -34,10 +41,29 @@ def open_and_fit(
             f"architecture {spec.architecture!r} has another source in a worker than where "
             "the run began; give both the same files"
         )
-    fit_into_store(spec, pool, Store(root), wait)
+    fit_into_store(spec, pool, Store(root), wait, _own_worker(spec.device))
 
 
-def fit_into_store(spec: ModelSpec, pool: Pool, store: Store, wait: bool) -> None:
+def _own_worker(device: str) -> Worker:
+    """That of this thread of a worker process, which meets many models."""
+    from ..training.worker import Worker
+
+    if not hasattr(_thread, "worker") or _thread.worker.device != device:
+        _thread.worker = Worker(device)
+    return _thread.worker
+
+
+def fit_with_one_of(
+    spec: ModelSpec, pool: Pool, store: Store, wait: bool, workers: Workers
+) -> None:
+    """As `fit_into_store`, with a worker that is free."""
+    with workers.one() as worker:
+        fit_into_store(spec, pool, store, wait, worker)
+
+
+def fit_into_store(
+    spec: ModelSpec, pool: Pool, store: Store, wait: bool, worker: Worker | None = None
+) -> None:
     """Train one model and store it, unless it is there, or (not waiting) another process is at it.
 
     Raises
@@ -69,6 +95,7 @@ def fit_into_store(spec: ModelSpec, pool: Pool, store: Store, wait: bool) -> Non
                     device=spec.device,
                     checkpoint=store.checkpoint(spec.name),
                     soft_labels=soft and np.array(store.soft_labels(soft)),
+                    worker=worker,
                 )
         except loop.Diverged as error:
             reason = f"{error} of {spec.title}"
