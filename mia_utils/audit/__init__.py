@@ -1,0 +1,8 @@
+"""Audits of somebody else's model: from its answers to a privacy report."""
+
+from .answers import AuditData, read_answers
+from .gate import Limit
+from .report import AuditReport
+from .run import audit
+
+__all__ = ["AuditData", "AuditReport", "Limit", "audit", "read_answers"]
