@@ -182,10 +182,14 @@ def _difference(data: AuditData, shadows: Outputs | None, seed: int) -> Found:
     what = "features, labels and groups" if data.features is not None else "labels and groups"
     yield (
         STOP if low > 0.5 + BLIND else CAUTION,
-        f"members and non-members differ without the model: from {what} alone a classifier tells "
-        f"them apart with an AUC of {value:.3f} ({low:.3f} to {high:.3f})",
-        "Draw both at random from one pool; what an attack finds up to that AUC need not come from "
-        "the model",
+        (
+            f"members and non-members differ without the model: from {what} alone a classifier tells "
+            f"them apart with an AUC of {value:.3f} ({low:.3f} to {high:.3f})"
+        ),
+        (
+            "Draw both at random from one pool; what an attack finds up to that AUC need not come from "
+            "the model"
+        ),
     )
 
 
@@ -201,8 +205,10 @@ def _one_sided(data: AuditData, shadows: Outputs | None, seed: int) -> Found:
                 more = f" and {only.size - _SHOWN} more" if only.size > _SHOWN else ""
                 yield (
                     CAUTION,
-                    f"{column} {shown}{more}: {kind} only "
-                    f"({int(np.isin(values[here], only).sum())} records)",
+                    (
+                        f"{column} {shown}{more}: {kind} only "
+                        f"({int(np.isin(values[here], only).sum())} records)"
+                    ),
                     "Leave those records out, or add records of the other kind",
                 )
 
@@ -218,8 +224,10 @@ def _duplicates(data: AuditData, shadows: Outputs | None, seed: int) -> Found:
             share = int(np.isin(content[outside], both).sum())
             yield (
                 STOP if share > 0.05 * outside.size else CAUTION,
-                f"{share} non-members have the same content as a member, such as "
-                f"{data.names[outside[np.isin(content[outside], both)][0]]!r}",
+                (
+                    f"{share} non-members have the same content as a member, such as "
+                    f"{data.names[outside[np.isin(content[outside], both)][0]]!r}"
+                ),
                 "Such records are no non-members: leave them out",
             )
     near = _near(data, inside, outside, seed)
@@ -228,8 +236,10 @@ def _duplicates(data: AuditData, shadows: Outputs | None, seed: int) -> Found:
         if count > max(3, 0.001 * looked):
             yield (
                 CAUTION,
-                f"{count} of {looked} non-members have answers next to a member's, such as "
-                f"{data.names[example[0]]!r} beside {data.names[example[1]]!r}: they may be copies",
+                (
+                    f"{count} of {looked} non-members have answers next to a member's, such as "
+                    f"{data.names[example[0]]!r} beside {data.names[example[1]]!r}: they may be copies"
+                ),
                 "Compare their content; leave copies out",
             )
 
@@ -332,9 +342,11 @@ def _design(data: AuditData, shadows: Outputs, seed: int) -> Found:
         value = max(auc_interval(way.astype(float), truth) for way in ways)
         yield (
             STOP if value.low > 0.5 + BLIND else CAUTION,
-            "how many reference models held a record tells whether the target did (AUC "
-            f"{value.value:.3f}): the target was drawn from the balanced memberships of its "
-            "reference models",
+            (
+                "how many reference models held a record tells whether the target did (AUC "
+                f"{value.value:.3f}): the target was drawn from the balanced memberships of its "
+                "reference models"
+            ),
             "Draw the target's members independently of theirs",
         )
 
@@ -357,12 +369,16 @@ def _records(data: AuditData, shadows: Outputs, seed: int) -> Found:
     if not others:
         return
     theirs = float(np.mean(others))
-    p = binomtest(int(round(mine * rows.size)), rows.size, min(max(theirs, 1e-6), 1 - 1e-6)).pvalue
+    p = binomtest(
+        round(float(mine) * rows.size), rows.size, min(max(theirs, 1e-6), 1 - 1e-6)
+    ).pvalue
     if p <= ALPHA and abs(mine - theirs) > 0.1:
         yield (
             CAUTION,
-            f"the target is right about {mine:.0%} of records it has not seen, the reference "
-            f"models about {theirs:.0%}",
+            (
+                f"the target is right about {mine:.0%} of records it has not seen, the reference "
+                f"models about {theirs:.0%}"
+            ),
             "Train the reference models as the target was trained: what they find is then more",
         )
 

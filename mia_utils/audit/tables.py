@@ -11,7 +11,7 @@ import os
 import re
 import zipfile
 import zlib
-from math import prod
+from math import isnan, prod
 from pathlib import Path
 
 import numpy as np
@@ -253,7 +253,7 @@ def _columns(path: Path, frame) -> Table:
 
 
 def _missing(value) -> bool:
-    return value is None or value != value
+    return value is None or (isinstance(value, float) and isnan(value))
 
 
 def _one_line(error: BaseException) -> str:

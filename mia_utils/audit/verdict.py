@@ -84,9 +84,11 @@ def verdict(
     elif outcome == LEAKS and differs and max(r["auc"]["low_all"] for r in rows) <= blind[2]:
         outcome = CANNOT_TELL
         sentences = [
-            "This audit cannot tell whether the model leaks: its members and non-members can be "
-            f"told apart without the model (AUC {blind[0]:.3f}), and no attack on the model is "
-            "proven to do better.",
+            (
+                "This audit cannot tell whether the model leaks: its members and non-members can be "
+                f"told apart without the model (AUC {blind[0]:.3f}), and no attack on the model is "
+                "proven to do better."
+            ),
             "Draw both from one pool at random, and audit again.",
         ]
     elif p <= alpha:
@@ -97,9 +99,11 @@ def verdict(
             f"Over all records no leak was proven, but in {len(leaking)} of {len(groups)} groups "
             "one was: " + _who(row, start=False) + f"tell training records of {first['column']} "
             f"{first['group']!r} from others better than chance.",
-            f"There a training record looks more like one than an outsider does with probability "
-            f"{first['auc']:.3f} ({first['low']:.3f} to {first['high']:.3f}; chance: 0.5; p = "
-            f"{first['p_adjusted']:.2g}, corrected for all groups).",
+            (
+                f"There a training record looks more like one than an outsider does with probability "
+                f"{first['auc']:.3f} ({first['low']:.3f} to {first['high']:.3f}; chance: 0.5; p = "
+                f"{first['p_adjusted']:.2g}, corrected for all groups)."
+            ),
         ]
     else:
         sentences = _nothing(rows, tests, references, alpha, p)
@@ -166,12 +170,16 @@ def _nothing(rows, tests: int, references: int, alpha: float, p: float) -> list[
     )
     count = len(rows)
     return [
-        f"No leakage was found: none of {count} attack{'s' if count != 1 else ''} ({with_them}) "
-        f"tells the training records from others at the 1 % level (smallest p = {p:.2g}, corrected "
-        f"for {tests} tests).",
-        f"With {plan['members']:,} members and {plan['nonmembers']:,} non-members this design could "
-        f"have shown {' or '.join(reach)} (with 80 % probability); smaller leaks, leaks of few "
-        "persons, and better attacks are not ruled out.",
+        (
+            f"No leakage was found: none of {count} attack{'s' if count != 1 else ''} ({with_them}) "
+            f"tells the training records from others at the 1 % level (smallest p = {p:.2g}, corrected "
+            f"for {tests} tests)."
+        ),
+        (
+            f"With {plan['members']:,} members and {plan['nonmembers']:,} non-members this design could "
+            f"have shown {' or '.join(reach)} (with 80 % probability); smaller leaks, leaks of few "
+            "persons, and better attacks are not ruled out."
+        ),
     ]
 
 

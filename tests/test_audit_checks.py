@@ -1,0 +1,173 @@
+"""Each mistake that makes an audit worthless, planted once: it is found and named."""
+
+import numpy as np
+import pytest
+from audited import answers
+
+from mia_utils.audit import AuditData, audit
+from mia_utils.audit.checks import check
+from mia_utils.errors import InputError, InputWarning
+from mia_utils.outputs import Outputs
+
+pytestmark = pytest.mark.filterwarnings("ignore::mia_utils.errors.InputWarning")
+
+
+def _found(outputs, shadows=None, **names):
+    return {f.name: f for f in check(AuditData.of(outputs, **names), shadows)[0]}
+
+
+def _stops(outputs, shadows=None, **names) -> str:
+    with pytest.raises(InputError, match="would be worthless") as caught:
+        check(AuditData.of(outputs, **names), shadows)
+    return str(caught.value)
+
+
+def test_a_sound_design_is_not_doubted():
+    outputs = answers(records=3000, leak=1.0)
+    shadows = answers(records=3000, leak=1.0, models=6, seed=5, balanced=True)
+    found, made = check(AuditData.of(outputs), shadows)
+    assert not [f for f in found if f.severity != "note"]
+    assert {"answers", "difference", "copies", "design"} <= set(made)
+
+
+def test_probabilities_given_as_logits():
+    outputs = answers()
+    p = np.exp(outputs.logits)
+    with pytest.warns(InputWarning):
+        wrong = Outputs(p / p.sum(axis=2, keepdims=True), outputs.labels, outputs.members)
+    assert "are they probabilities" in _stops(wrong)
+
+
+def test_labels_in_another_order():
+    outputs = answers()
+    wrong = outputs.replace(labels=np.random.default_rng(0).permutation(outputs.labels))
+    assert "logits and labels in one order" in _stops(wrong)
+
+
+def test_members_and_others_swapped():
+    outputs = answers(records=2000, leak=3.0)
+    assert "swapped" in _stops(outputs.replace(members=~outputs.members))
+
+
+def test_members_and_others_that_differ_without_the_model():
+    outputs = answers(records=1000)
+    site = np.where(outputs.members[0], "north", "south")
+    site[::3] = "west"
+    assert "differ without the model" in _stops(outputs, groups={"site": site})
+    features = np.random.default_rng(0).normal(size=(1000, 3)) + outputs.members[0][:, None]
+    assert "features, labels and groups" in _stops(outputs, features=features)
+
+
+def test_a_slight_difference_is_told_and_limits_the_verdict():
+    outputs = answers(records=6000)
+    rng = np.random.default_rng(1)
+    site = np.where(rng.random(6000) < np.where(outputs.members[0], 0.54, 0.46), "a", "b")
+    found = _found(outputs, groups={"site": site})
+    assert found["difference"].severity == "caution"
+    # What the groups alone give away must not be held against the model.
+    leaky = outputs.logits.copy()
+    leaky[0, np.arange(6000), outputs.labels] += 0.3 * (site == "a")
+    report = audit(AuditData.of(outputs.replace(logits=leaky), groups={"site": site}))
+    assert report.content["verdict"]["outcome"] == "cannot tell"
+    assert "without the model" in report.verdict
+
+
+def test_a_class_or_group_on_one_side_only():
+    outputs = answers(records=400)
+    site = np.where(outputs.members[0] & (np.arange(400) % 20 == 0), "island", "main")
+    found = _found(outputs, groups={"site": site})
+    assert "'island': members only" in found["one-sided"].found
+
+
+def test_records_that_are_in_both_groups():
+    outputs = answers(records=1000)
+    features = np.random.default_rng(0).normal(size=(1000, 3)).astype(np.float32)
+    inside, outside = (np.flatnonzero(kind) for kind in (outputs.members[0], ~outputs.members[0]))
+    features[outside[:10]] = features[inside[:10]]
+    found = _found(outputs, features=features)
+    assert found["duplicates"].found.startswith("10 non-members have the same content")
+
+
+def test_near_duplicates_are_seen_in_the_answers():
+    outputs = answers(records=1000)
+    inside, outside = (np.flatnonzero(kind) for kind in (outputs.members[0], ~outputs.members[0]))
+    logits, labels = outputs.logits.copy(), outputs.labels.copy()
+    logits[0, outside[:10]] = logits[0, inside[:10]] + 1e-6
+    labels[outside[:10]] = labels[inside[:10]]
+    found = _found(Outputs(logits, labels, outputs.members))
+    assert "10 of 500 non-members have answers next to a member's" in found["duplicates"].found
+
+
+def test_answers_of_trees_that_coincide_are_no_duplicates():
+    outputs = answers(records=1000)
+    rounded = Outputs(outputs.logits.round(0), outputs.labels, outputs.members)
+    assert "duplicates" not in _found(rounded)
+
+
+def test_reference_models_that_are_the_target_or_copies():
+    outputs = answers(leak=1.0)
+    shadows = answers(leak=1.0, models=4, seed=3, balanced=True)
+    logits, members = shadows.logits.copy(), shadows.members.copy()
+    logits[2], members[2] = outputs.logits[0], outputs.members[0]
+    text = _stops(outputs, Outputs(logits, shadows.labels, members, names=tuple("abcd")))
+    assert "reference model 2 gives the target's own answers" in text
+    logits[2] = logits[1]
+    text = _stops(outputs, Outputs(logits, shadows.labels, shadows.members))
+    assert "reference models 1 and 2 give the same answers" in text
+
+
+def test_a_target_from_the_balanced_masks_of_its_reference_models():
+    models = answers(models=9, records=800, balanced=True, seed=2)
+    target, shadows = models.select(models=[0]), models.select(models=range(1, 9))
+    assert "how many reference models held a record" in _stops(target, shadows)
+
+
+def test_too_few_records():
+    assert "at least 10 of each" in _stops(answers(records=15))
+    found = [f for f in check(AuditData.of(answers(records=600)))[0] if f.name == "numbers"]
+    assert ["1.0%" in f.found for f in found] == [True, False] and "1000" in found[0].advice
+
+
+def test_classes_that_no_record_has():
+    outputs = answers(records=600)
+    wide = np.concatenate([outputs.logits, np.full((1, 600, 2), -9, np.float32)], axis=2)
+    found = _found(Outputs(wide, outputs.labels, outputs.members))
+    assert "2 of 6 classes have no record" in found["classes"].found
+
+
+def test_labels_that_the_model_does_not_have():
+    outputs = answers(records=40)
+    with pytest.raises(InputError, match="labels run from"):
+        Outputs(outputs.logits, outputs.labels + 1, outputs.members)
+
+
+def test_a_stop_can_be_accepted_by_name_and_then_limits_the_verdict():
+    outputs = answers()
+    wrong = outputs.replace(labels=np.random.default_rng(0).permutation(outputs.labels))
+    report = audit(wrong, accept=["answers"], attacks=["loss"])
+    assert report.content["verdict"]["outcome"] == "cannot tell"
+    with pytest.raises(InputError, match="no check is called 'answer'"):
+        audit(outputs, accept=["answer"])
+
+
+def test_reference_models_of_other_records_or_labels():
+    outputs, shadows = answers(), answers(models=4, seed=3, balanced=True)
+    with pytest.raises(InputError, match="none of the target's records"):
+        audit(outputs, shadows.replace(ids=shadows.ids + 10_000))
+    other = Outputs(shadows.logits, (shadows.labels + 1) % 4, shadows.members)
+    with pytest.raises(InputError, match="are the ids of one list"):
+        audit(outputs, other, accept=["answers"])
+
+
+def test_reference_models_are_aligned_by_ids():
+    outputs = answers(leak=1.0)
+    shadows = answers(leak=1.0, models=6, seed=3, balanced=True)
+    order = np.random.default_rng(0).permutation(600)
+    moved = Outputs(
+        shadows.logits[:, order], shadows.labels[order], shadows.members[:, order], ids=order
+    )
+    names = ["lira", "base"]
+    first, second = (audit(outputs, s, attacks=names).frame() for s in (shadows, moved))
+    np.testing.assert_allclose(first["auc"], second["auc"])
+    fewer = audit(outputs, moved.select(records=np.arange(400)), attacks=names)
+    assert "200 of 600 records are left out" in fewer.content["notes"][0]
