@@ -1,0 +1,330 @@
+"""Somebody else's model, asked about records: PyTorch, scikit-learn and its kind, Hugging Face.
+
+A model is anything with `logits(records) -> array`. Weights are read without running code; the code
+that is run is the function that the caller names.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from ..data.pool import Pool
+from ..errors import InputError
+from ..reading import FLOOR
+
+_BATCH = 500
+_NESTED = ("state_dict", "model_state_dict", "model")
+
+
+class Model(Protocol):
+    """What an audit asks: one method."""
+
+    def logits(self, records: np.ndarray) -> np.ndarray:
+        """Answers (n, classes) for uint8 images (n, H, W, C) or float32 features (n, D)."""
+        ...
+
+
+def ask(model: Model, pool: Pool) -> np.ndarray:
+    """A model's logits float32 (N, C) for every record of a pool, batch by batch.
+
+    Raises
+    ------
+    InputError
+        If it fails, or answers in another shape, with text, NaN or infinity.
+    """
+    classes = len(pool.classes)
+    answers = np.empty((len(pool), classes), np.float32)
+    for start in range(0, len(pool), _BATCH):
+        records = np.asarray(pool.records[start : start + _BATCH])
+        try:
+            found = np.asarray(model.logits(records))
+        except InputError:
+            raise
+        except Exception as error:  # noqa: BLE001 (somebody else's code raises anything)
+            raise InputError(
+                f"the model failed on records of shape {records.shape}: {type(error).__name__}: "
+                f"{' '.join(str(error).split())}"
+            ) from None
+        if found.shape != (len(records), classes) or found.dtype.kind not in "fiu":
+            raise InputError(
+                f"the model returned {found.dtype} {found.shape} for {len(records)} records; "
+                f"expected floats of shape ({len(records)}, {classes}), one logit a class: "
+                f"{', '.join(pool.classes[:10])}{', ...' if classes > 10 else ''}"
+            )
+        answers[start : start + _BATCH] = found
+    if not np.isfinite(answers).all():
+        row = int((~np.isfinite(answers)).any(axis=1).argmax())
+        raise InputError(f"the model answers record {row} with NaN or infinity")
+    return answers
+
+
+# ---- PyTorch -------------------------------------------------------------------------------------
+
+
+class TorchModel:
+    """A torch.nn.Module in evaluation mode, fed as this package feeds models.
+
+    Images are scaled to [0, 1] and normalised with ImageNet's means and deviations, (B, C, H, W);
+    a model that was trained otherwise undoes that in its factory. Features go in as they are.
+    """
+
+    def __init__(self, module) -> None:
+        from ..training.device import resolve_device
+
+        self.device = resolve_device("auto")
+        self.module = module.to(self.device).eval()
+
+    def logits(self, records: np.ndarray) -> np.ndarray:
+        from ..training.loop import Loader, score
+
+        labels = np.zeros(len(records), np.int64)
+        return score(self.module, Loader(np.ascontiguousarray(records), labels, self.device))
+
+
+def load_torch(architecture: str, weights: str | os.PathLike, pool: Pool) -> TorchModel:
+    """The model of a factory `module:function` (or an architecture's name) with these weights.
+
+    Raises
+    ------
+    InputError
+        If the factory fails, or the weights are unreadable or another model's.
+    """
+    from ..training.models import build
+
+    module = build(architecture, pool.shape, len(pool.classes))
+    state = load_weights(weights)
+    own = module.state_dict()
+    for prefix in ("module.", "_orig_mod."):  # DataParallel's, torch.compile's
+        if state and all(name.startswith(prefix) for name in state):
+            state = {name.removeprefix(prefix): value for name, value in state.items()}
+    missing, other = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
+    differing = [
+        f"{name} {tuple(state[name].shape)} for {tuple(own[name].shape)}"
+        for name in own.keys() & state.keys()
+        if state[name].shape != own[name].shape
+    ]
+    if missing or other or differing:
+        parts = [
+            f"{len(names)} {what}, such as {names[0]}"
+            for what, names in (("missing", missing), ("unknown", other), ("of another shape", differing))
+            if names
+        ]
+        raise InputError(
+            f"{weights} does not fit {architecture} for {pool.shape} and {len(pool.classes)} "
+            f"classes: {'; '.join(parts)}"
+        )
+    module.load_state_dict(state)
+    return TorchModel(module)
+
+
+def load_weights(path: str | os.PathLike) -> dict:
+    """Tensors by name from .safetensors, or from .pt or .pth without unpickling code.
+
+    Raises
+    ------
+    InputError
+        If the file is of another kind, damaged, or holds more than tensors.
+    """
+    import torch
+
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; expected weights, .safetensors or .pt")
+    kind = path.suffix.lower()
+    try:
+        if kind == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        if kind in (".pt", ".pth", ".bin", ".ckpt"):
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        else:
+            raise InputError(
+                f"{path}: expected .safetensors, .pt or .pth; pickled models (.pkl, .joblib) run "
+                "code when they are read: write a function that returns the model, module:function"
+            )
+    except InputError:
+        raise
+    except Exception as error:  # noqa: BLE001 (damaged files raise many kinds)
+        text = " ".join(str(error).split())
+        if "weights_only" in text.lower() or "unsupported" in text.lower():
+            text = "it holds more than tensors, which could run code; save model.state_dict() alone"
+        raise InputError(f"{path}: not readable as weights ({text[:200]})") from None
+    if isinstance(state, dict):
+        for name in _NESTED:
+            if isinstance(state.get(name), dict):
+                state = state[name]
+    if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
+        raise InputError(f"{path}: expected tensors by name, as model.state_dict() gives")
+    return state
+
+
+# ---- scikit-learn --------------------------------------------------------------------------------
+
+
+class EstimatorModel:
+    """A fitted classifier with `predict_proba` and `classes_`; log-probabilities are its logits.
+
+    Probabilities of 0, which forests give, count as `FLOOR`. `classes_` are class numbers, or the
+    names of the pool's classes.
+    """
+
+    def __init__(self, estimator, classes: tuple[str, ...]) -> None:
+        self.estimator, self.classes = estimator, classes
+        own = np.asarray(estimator.classes_)
+        places = {name: place for place, name in enumerate(classes)}
+        numbers = {str(place): place for place in range(len(classes))}
+        texts = [_plain(value) for value in own]
+        table = places if all(text in places for text in texts) else numbers
+        unknown = [text for text in texts if text not in table]
+        if unknown:
+            raise InputError(
+                f"the classifier knows the class {unknown[0]!r}; the data's are "
+                f"{', '.join(classes[:10])}{', ...' if len(classes) > 10 else ''}"
+            )
+        self.columns = [table[text] for text in texts]
+
+    def logits(self, records: np.ndarray) -> np.ndarray:
+        found = np.asarray(self.estimator.predict_proba(_rows(records)), dtype=np.float64)
+        p = np.zeros((len(records), len(self.classes)))
+        p[:, self.columns] = found
+        return np.log(np.maximum(p, FLOOR))
+
+
+def _rows(records: np.ndarray) -> np.ndarray:
+    return np.asarray(records).reshape(len(records), -1)
+
+
+def _plain(value) -> str:
+    number = isinstance(value, (float, np.floating)) and float(value).is_integer()
+    return str(int(value) if number or isinstance(value, (bool, np.bool_)) else value)
+
+
+def load_estimator(function: str):
+    """What `module:function` returns: a classifier, fitted or not.
+
+    Raises
+    ------
+    InputError
+        If it fails or returns something that has no `predict_proba` and `fit`.
+    """
+    from ..training.factory import load_factory
+
+    made = load_factory(function)
+    try:
+        estimator = made()
+    except Exception as error:  # noqa: BLE001
+        raise InputError(
+            f"{function}() failed: {type(error).__name__}: {' '.join(str(error).split())}; without "
+            "--weights it is called without arguments and returns a classifier"
+        ) from None
+    if not (hasattr(estimator, "predict_proba") and hasattr(estimator, "fit")):
+        raise InputError(
+            f"{function}() returned {type(estimator).__name__}; expected a classifier with fit and "
+            "predict_proba (or, with --weights, a factory f(shape, classes) of a torch.nn.Module)"
+        )
+    return estimator
+
+
+def is_fitted(estimator) -> bool:
+    """Does the classifier know its classes?"""
+    return getattr(estimator, "classes_", None) is not None
+
+
+def fitted(estimator, pool: Pool, members: np.ndarray, seed: int) -> EstimatorModel:
+    """A clone of the classifier, fitted on the members of a pool.
+
+    Raises
+    ------
+    InputError
+        If it cannot be cloned or fitted.
+    """
+    from sklearn.base import clone
+
+    try:
+        copy = clone(estimator)
+        if hasattr(copy, "get_params") and "random_state" in copy.get_params():
+            copy.set_params(random_state=seed)
+        copy.fit(_rows(pool.records[members]), pool.labels[members])
+    except Exception as error:  # noqa: BLE001
+        raise InputError(
+            f"{type(estimator).__name__} cannot be fitted anew on {int(members.sum())} records: "
+            f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        ) from None
+    return EstimatorModel(copy, pool.classes)
+
+
+# ---- Hugging Face --------------------------------------------------------------------------------
+
+
+class HuggingFaceModel:
+    """An image classifier and its processor from a folder; nothing is fetched, no code is run."""
+
+    def __init__(self, folder: str | os.PathLike, classes: tuple[str, ...]) -> None:
+        try:
+            import transformers
+        except ModuleNotFoundError:
+            raise InputError(
+                f"{folder} needs the package transformers: pip install 'mia-utils[huggingface]'"
+            ) from None
+        options = {"local_files_only": True, "trust_remote_code": False}
+        try:
+            self.processor = transformers.AutoImageProcessor.from_pretrained(folder, **options)
+            self.model = transformers.AutoModelForImageClassification.from_pretrained(
+                folder, use_safetensors=True, **options
+            ).eval()
+        except Exception as error:  # noqa: BLE001
+            raise InputError(
+                f"{folder}: not an image classifier ({' '.join(str(error).split())[:200]}); "
+                "expected config.json, preprocessor_config.json and model.safetensors"
+            ) from None
+        names = [str(self.model.config.id2label[i]) for i in range(self.model.config.num_labels)]
+        if set(classes) <= set(names):
+            self.order = [names.index(name) for name in classes]
+        elif len(names) == len(classes):
+            self.order = list(range(len(names)))
+        else:
+            raise InputError(
+                f"{folder} has the classes {', '.join(names[:10])}; the data's are "
+                f"{', '.join(classes[:10])}"
+            )
+
+    def logits(self, records: np.ndarray) -> np.ndarray:
+        import torch
+
+        if records.ndim != 4:
+            raise InputError("an image classifier needs images, not rows of features")
+        images = list(np.repeat(records, 3, axis=3) if records.shape[3] == 1 else records)
+        with torch.inference_mode():
+            inputs = self.processor(images=images, return_tensors="pt")
+            return self.model(**inputs).logits[:, self.order].float().numpy()
+
+
+def load_model(
+    model: str, pool: Pool, *, weights: str | os.PathLike | None = None
+) -> tuple[Model | None, Callable | None]:
+    """The model that a text names, and the classifier that may be fitted anew (or None).
+
+    The model is None where the classifier is not fitted.
+
+    Raises
+    ------
+    InputError
+        If there is no such model.
+    """
+    if Path(model).is_dir():
+        return HuggingFaceModel(model, pool.classes), None
+    if weights is not None:
+        return load_torch(model, weights, pool), None
+    if ":" not in model:
+        raise InputError(
+            f"--model {model!r}; expected module:function (with --weights for PyTorch), or the "
+            "folder of a Hugging Face model"
+        )
+    estimator = load_estimator(model)
+    return (EstimatorModel(estimator, pool.classes) if is_fitted(estimator) else None), estimator
