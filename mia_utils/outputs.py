@@ -16,6 +16,7 @@ from .arrays import as_array
 from .data import Pool
 from .errors import InputError, InputWarning
 from .files import whole_file
+from .naming import class_numbers, id_numbers, member_mask
 from .reading import FLOOR, doubts, read_logits, read_probabilities, sample
 from .signals import correct
 
@@ -122,6 +123,65 @@ class Outputs:
         """
         answers = read_probabilities(probabilities, labels, members, evaluated, ids, floor=floor)
         return cls(*answers, fingerprint, names)
+
+    @classmethod
+    def from_arrays(
+        cls,
+        *,
+        labels,
+        members,
+        logits=None,
+        probabilities=None,
+        evaluated=None,
+        ids=None,
+        classes=None,
+        fingerprint: str = "",
+        names: tuple[str, ...] = (),
+        floor: float = FLOOR,
+    ) -> Outputs:
+        """Outputs from arrays as they are kept elsewhere, with names for classes and records.
+
+        Its repr says what was understood.
+
+        Parameters
+        ----------
+        labels
+            Also names, with `classes` in the order of the logits.
+        members
+            Also the ids of the members of one model; a list of numbers is taken for ids unless it
+            is a mask, 0 and 1 for every record.
+        logits, probabilities
+            One of the two: as the class takes logits, as `from_probabilities` takes probabilities.
+        ids
+            Also texts. A text becomes a 63-bit hash of itself, so that the same text is the same
+            record in every `Outputs`.
+        classes : sequence of str, optional
+            Names of the classes, needed for labels that are names.
+
+        Raises
+        ------
+        InputError
+            As the class and `from_probabilities`; if a label or a member is not among the names.
+
+        >>> Outputs.from_arrays(
+        ...     probabilities=[[0.9, 0.1], [0.2, 0.8]],
+        ...     labels=["cat", "dog"],
+        ...     classes=["cat", "dog"],
+        ...     ids=["a.png", "b.png"],
+        ...     members=["b.png"],
+        ... )
+        Outputs(1 model, 2 records, 2 classes; 1 member; accuracy 1.00 on members, 1.00 on others)
+        """
+        if (logits is None) == (probabilities is None):
+            raise InputError("expected logits or probabilities, one of the two")
+        labels = class_numbers(labels, classes)
+        mask = member_mask(members, ids, len(labels))
+        numbers = None if ids is None else id_numbers(ids)
+        if logits is not None:
+            return cls(logits, labels, mask, evaluated, numbers, fingerprint, names)
+        return cls.from_probabilities(
+            probabilities, labels, mask, evaluated, numbers, fingerprint, names, floor=floor
+        )
 
     def __len__(self) -> int:
         return self.logits.shape[0]
