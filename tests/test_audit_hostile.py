@@ -12,7 +12,7 @@ from mia_utils.audit import AuditData, audit, read_answers
 from mia_utils.audit.tables import read_table
 from mia_utils.errors import InputError
 
-EVIL = '<script>alert(1)</script><img src=x onerror=alert(2)>"\'&'
+EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'&"
 
 
 class _Runs:

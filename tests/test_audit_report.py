@@ -1,7 +1,7 @@
 """The report as page, JSON, tables and files; and the command that makes it."""
 
 import json
-import xml.etree.ElementTree as ElementTree
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -74,7 +74,9 @@ def test_the_curves_drawn_are_the_curves(report):
     assert (np.abs(np.array(drawn["tpr"]) - exact.tpr[at]) < 1e-12).mean() > 0.5
     low, high = drawn["band_low"], drawn["band_high"]
     middle = np.interp(0.5, drawn["fpr"], drawn["tpr"])
-    assert np.interp(0.5, low["fpr"], low["tpr"]) < middle < np.interp(0.5, high["fpr"], high["tpr"])
+    assert (
+        np.interp(0.5, low["fpr"], low["tpr"]) < middle < np.interp(0.5, high["fpr"], high["tpr"])
+    )
 
 
 def test_frame_and_records(report):

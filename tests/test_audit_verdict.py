@@ -167,7 +167,9 @@ def test_a_cross_fitted_attack_is_judged_on_the_other_half():
 def test_cross_fitting_finds_nothing_in_pure_noise():
     # Trees that were judged on the records they learned from would separate these perfectly.
     rng = np.random.default_rng(5)
-    noise = Outputs(rng.normal(size=(1, 1000, 3)), rng.integers(3, size=1000), rng.random(1000) < 0.5)
+    noise = Outputs(
+        rng.normal(size=(1, 1000, 3)), rng.integers(3, size=1000), rng.random(1000) < 0.5
+    )
     report = audit(noise, attacks=["learned"], accept=["answers"])
     assert 0.43 < report.content["attacks"][0]["auc"]["value"] < 0.57
 
@@ -198,7 +200,9 @@ def test_a_share_is_never_rounded_to_certainty(share, text):
 # ---- limits --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("text", ["tpr>0.1", "auc@0.1>0.6", "auc>2", "tpr@2>0.1", "f1>0.2", "auc<1"])
+@pytest.mark.parametrize(
+    "text", ["tpr>0.1", "auc@0.1>0.6", "auc>2", "tpr@2>0.1", "f1>0.2", "auc<1"]
+)
 def test_limits_of_another_form_are_refused(text):
     with pytest.raises(InputError, match="expected a figure and its limit"):
         Limit.parse(text)

@@ -111,7 +111,11 @@ def load_torch(architecture: str, weights: str | os.PathLike, pool: Pool) -> Tor
     if missing or other or differing:
         parts = [
             f"{len(names)} {what}, such as {names[0]}"
-            for what, names in (("missing", missing), ("unknown", other), ("of another shape", differing))
+            for what, names in (
+                ("missing", missing),
+                ("unknown", other),
+                ("of another shape", differing),
+            )
             if names
         ]
         raise InputError(
@@ -180,7 +184,7 @@ class EstimatorModel:
         places = {name: place for place, name in enumerate(classes)}
         numbers = {str(place): place for place in range(len(classes))}
         texts = [_plain(value) for value in own]
-        table = places if all(text in places for text in texts) else numbers
+        table = places if any(text in places for text in texts) else numbers
         unknown = [text for text in texts if text not in table]
         if unknown:
             raise InputError(

@@ -5,21 +5,39 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
+import warnings
 from pathlib import Path
+
+from ..errors import InputError
+from .options import at_least
 
 FAILED = 3
 """Exit code where a limit of --fail-above is exceeded for certain."""
 
 
-def add_audit(parser: argparse.ArgumentParser) -> None:
+def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "target", nargs="?", type=Path, help="answers: .npz, .npy, .csv or .parquet"
     )
     parser.add_argument(
         "-o", "--out", type=Path, default=Path("report"), metavar="FOLDER", help="for the report"
     )
+    parser.add_argument(
+        "--shadows", metavar="FILE|K", help="answers of reference models, or how many to train"
+    )
+    models = parser.add_argument_group("a model, in place of answers")
+    models.add_argument(
+        "--model", help="module:function (a PyTorch factory, or a classifier), or a folder"
+    )
+    models.add_argument("--weights", type=Path, metavar="FILE", help=".safetensors, .pt or .pth")
+    models.add_argument("--data", type=Path, metavar="PATH", help="image folder, archive or table")
+    models.add_argument("--size", type=at_least(1), help="side to which images are resized")
+    models.add_argument("--epochs", type=at_least(1), default=30, help="of reference models")
+    models.add_argument("--batch-size", type=at_least(1), default=128, help="of reference models")
+    models.add_argument("--lr", type=float, default=1e-3, help="of reference models")
+    models.add_argument("--store", type=Path, metavar="DIR", help="of them, else MIA_STORE")
+    models.add_argument("--jobs", type=at_least(1), help="reference models trained at a time")
     answers = parser.add_argument_group("answers")
-    answers.add_argument("--shadows", metavar="FILE", help="answers of reference models")
     for name in ("labels", "members", "ids"):
         answers.add_argument(f"--{name}", type=Path, metavar="FILE", help="where not in the target")
     answers.add_argument(
@@ -54,16 +72,58 @@ def add_audit(parser: argparse.ArgumentParser) -> None:
 
 
 def _audit(arguments: argparse.Namespace) -> int:
-    from ..audit import Limit, audit, read_answers
+    from ..audit import Limit, audit
     from ..audit.gate import write_junit
     from ..audit.measure import RATES
-    from ..errors import InputError
 
     limits = [Limit.parse(text) for text in arguments.fail_above]
     rates = tuple(arguments.rates or RATES)
     rates += tuple(sorted({x.rate for x in limits if x.rate is not None} - set(rates)))
+    tell = _silent if arguments.quiet else _tell
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_: tell(f"warning: {message}")
+        data, shadows, pictures = (_of_model if arguments.model else _of_answers)(arguments, tell)
+        report = audit(
+            data,
+            shadows,
+            which=arguments.which,
+            attacks=arguments.attacks,
+            accept=tuple(arguments.accept),
+            rates=rates,
+            delta=arguments.delta,
+            records=not arguments.no_records,
+            pictures=pictures,
+            seed=arguments.seed,
+            command=shlex.join(["mia", *sys.argv[1:]]),
+            progress=tell,
+        )
+    outcomes = report.against(limits)
+    report = report.with_gate(outcomes)
+    for path in report.save(arguments.out):
+        tell(f"wrote {path}")
+    if arguments.junit is not None:
+        name = arguments.target or arguments.model
+        write_junit(arguments.junit, f"mia audit {name}", outcomes, report.content)
+    print(report.verdict)
+    for outcome in outcomes:
+        print(outcome.text)
+    return FAILED if any(outcome.failed for outcome in outcomes) else 0
+
+
+def _of_answers(arguments: argparse.Namespace, tell):
+    """What files of answers hold."""
+    from ..audit import read_answers
+
     if arguments.target is None:
-        raise InputError("mia audit needs a file of answers; mia audit --help shows the ways")
+        raise InputError(
+            "mia audit needs a file of answers, or --model with --data and --members; see: mia "
+            "audit --help"
+        )
+    given = [
+        name for name in ("weights", "data", "size", "store", "jobs") if getattr(arguments, name)
+    ]
+    if given:
+        raise InputError(f"--{given[0]} goes with --model")
     options = {"probabilities": arguments.probabilities, "floor": arguments.floor}
     data = read_answers(
         arguments.target,
@@ -74,36 +134,72 @@ def _audit(arguments: argparse.Namespace) -> int:
         classes=arguments.classes,
         **options,
     )
+    tell(repr(data))
     shadows = None
     if arguments.shadows is not None:
         shadows = read_answers(arguments.shadows, classes=arguments.classes, **options)
-    tell = _silent if arguments.quiet else _tell
-    tell(repr(data))
-    if shadows is not None:
         tell(f"reference: {shadows!r}")
-    report = audit(
-        data,
-        shadows,
-        which=arguments.which,
-        attacks=arguments.attacks,
-        accept=tuple(arguments.accept),
-        rates=rates,
-        delta=arguments.delta,
-        records=not arguments.no_records,
+    return data, shadows, None
+
+
+def _of_model(arguments: argparse.Namespace, tell):
+    """What a model answers about its data, and reference models of its kind."""
+    from ..audit.answers import read_answers
+    from ..audit.asked import answers_of
+    from ..audit.material import read_material, read_members
+    from ..training.config import TrainConfig
+
+    if arguments.target is not None:
+        raise InputError(f"{arguments.target} and --model: give answers or a model, not both")
+    if arguments.data is None or arguments.members is None:
+        raise InputError("--model needs --data PATH and --members FILE")
+    material = read_material(
+        arguments.data, classes=arguments.classes, groups=arguments.groups, size=arguments.size
+    )
+    tell(repr(material.pool))
+    count = arguments.shadows if (arguments.shadows or "").isdecimal() else None
+    config = TrainConfig(epochs=arguments.epochs, batch_size=arguments.batch_size, lr=arguments.lr)
+    if count and arguments.weights:
+        _tell_cost(arguments, material.pool, config, int(count), tell)
+    data, shadows = answers_of(
+        arguments.model,
+        material,
+        read_members(arguments.members),
+        weights=arguments.weights,
+        shadows=int(count or 0),
+        config=config,
+        store=arguments.store,
+        jobs=arguments.jobs,
         seed=arguments.seed,
-        command=shlex.join(["mia", *sys.argv[1:]]),
         progress=tell,
     )
-    outcomes = report.against(limits)
-    report = report.with_gate(outcomes)
-    for path in report.save(arguments.out):
-        tell(f"wrote {path}")
-    if arguments.junit is not None:
-        write_junit(arguments.junit, f"mia audit {arguments.target}", outcomes, report.content)
-    print(report.verdict)
-    for outcome in outcomes:
-        print(outcome.text)
-    return FAILED if any(outcome.failed for outcome in outcomes) else 0
+    tell(repr(data))
+    if arguments.shadows is not None and count is None:
+        shadows = read_answers(arguments.shadows, classes=material.pool.classes)
+    pictures = material.pool.records if material.pool.is_image else None
+    return data, shadows, pictures
+
+
+def _tell_cost(arguments: argparse.Namespace, pool, config, models: int, tell) -> None:
+    """What the reference models will cost, before the first is trained."""
+    from ..engine.plan import calibrate, plan
+
+    shape, classes = pool.shape, len(pool.classes)
+    speed = calibrate(arguments.model, shape, classes, config)
+    cost = plan(
+        arguments.model,
+        shape,
+        classes,
+        records=len(pool),
+        members=max(1, len(pool) // 2),
+        models=models,
+        config=config,
+        flops_per_second=speed,
+    )
+    tell(
+        f"{models} reference models: about {cost.hours:.2g} core-hours on this machine's "
+        f"processor, {cost.disk / 2**20:.0f} MB in the store (those that are there cost nothing)"
+    )
 
 
 def _tell(text: str) -> None:
