@@ -4,6 +4,7 @@ import json
 import os
 import re
 import sys
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -11,6 +12,7 @@ from chapters import chapter, save
 from conftest import ROOT
 from nbformat.v4 import new_code_cell, new_notebook
 
+import mia_utils
 from mia_utils.book import execute, notebooks
 from mia_utils.book.run import run_notebook
 from mia_utils.errors import InputError, NotebookError
@@ -35,6 +37,15 @@ def test_chapter_source(source):
     read = {name for cell in cells for name in re.findall(r'read_table\("(\w+)"', cell)}
     assert read == set(known.get("tables", ())), "what is read is declared, and the other way"
     assert not any("read_csv" in cell for cell in cells)
+
+
+@pytest.mark.parametrize("source", CHAPTERS, ids=lambda path: path.stem)
+def test_chapters_import_from_fronts_alone(source):
+    """`mia_utils` or a wing: a move inside a wing then makes no page old."""
+    for cell in notebooks.code_cells(notebooks.read(source)):
+        for module in re.findall(r"^\s*(?:from|import)\s+(mia_utils[\w.]*)", cell["source"], re.M):
+            path = Path(mia_utils.__file__).parents[1].joinpath(*module.split("."))
+            assert path.is_dir(), f"{module} is a file inside a wing"
 
 
 @pytest.mark.parametrize("source", CHAPTERS, ids=lambda path: path.stem)
