@@ -78,6 +78,26 @@ def test_only_evaluated_pairs_are_scored_and_called(name, leaky):
 
 
 @pytest.mark.parametrize("name", FACTORIES)
+def test_shadow_pairs_that_are_not_evaluated_change_nothing(name, leaky):
+    """Neither the fit nor the threshold, which comes from models that are left out in turn."""
+    shadow, population, target = leaky
+    # Every record lacks one of its eight models.
+    use = np.random.default_rng(0).random(shadow.members.shape).argsort(axis=0) > 0
+    logits = np.where(use[..., None], shadow.logits, shadow.logits[:, ::-1] * 3 + 50 * np.eye(4)[0])
+    plain = FACTORIES[name]().fit(shadow.replace(evaluated=use), population)
+    wild = FACTORIES[name]().fit(
+        shadow.replace(
+            evaluated=use,
+            logits=logits.astype(np.float32),
+            members=np.where(use, shadow.members, ~shadow.members),
+        ),
+        population,
+    )
+    assert wild.threshold_ == plain.threshold_
+    np.testing.assert_array_equal(wild.score(target), plain.score(target))
+
+
+@pytest.mark.parametrize("name", FACTORIES)
 def test_one_evaluated_record_a_model(name, leaky):
     shadow, population, target = leaky
     used = np.zeros_like(target.members)

@@ -290,6 +290,39 @@ def test_all_scores_tie_where_all_answers_do():
         assert np.isfinite(scores).all() and np.unique(scores).size == 1
 
 
+def test_a_record_s_own_variance_is_at_least_a_hundredth_of_the_pooled_one():
+    world = World(400, seed=20)
+    shadow = world.shadow(16)
+    logits = shadow.logits.copy()
+    logits[:, 0, 0] = 2.0  # sixteen equal answers: luck, not certainty
+    attack = LiRA(variance="per_record").fit(shadow.replace(logits=logits))
+    for group in (0, 1):
+        own, pooled = (
+            attack._deviation(attack.statistics_, group, np.array([0]))[0, 0],
+            np.sqrt(attack.covariance_[group, 0, 0]),
+        )
+        assert own == pytest.approx(0.1 * pooled, rel=1e-9)
+
+
+@pytest.mark.parametrize("online", [True, False])
+def test_the_ridge_of_the_covariance_is_no_more_than_rounding(online):
+    world = World(50, seed=21)
+    shadow = world.shadow(8)
+    attack = LiRA(online=online).fit(shadow)
+    for group in (0, 1):
+        if group == 1 and not online:
+            assert (attack.covariance_[1] == 0).all()
+            continue
+        residuals = []
+        for i in range(50):
+            own = margins(shadow)[shadow.members[:, i] == group, i]
+            residuals.extend(own - own.mean())
+        pooled = np.square(residuals).sum() / (len(residuals) - 50)
+        assert attack.covariance_[group, 0, 0] == pytest.approx(pooled, rel=1e-8)
+    ties = from_margins(np.ones((8, 20)), balanced(8, 20, np.random.default_rng(0)))
+    assert LiRA(online=online).fit(ties).covariance_[0, 0, 0] == pytest.approx(1e-12)
+
+
 def test_equal_queries_leave_the_ranking_as_it_is():
     world = World(200, seed=14)
     shadow, target = world.shadow(8), world.targets(1)

@@ -82,6 +82,19 @@ def test_members_and_audited_answers_change_nothing():
     assert alone[0, 2] == before[0, 2] and np.isnan(alone).sum() == only.size - 1
 
 
+def test_the_false_positive_rate_holds_on_records_that_no_tree_was_fitted_on():
+    """Residuals of the rows that the mean was fitted on are too small, and so would the threshold
+    be."""
+    rates = []
+    for seed in range(6):
+        world = Described(1200, seed=seed)
+        nobody = world.draw(np.zeros((1, 1200), bool))
+        population, others = split(nobody, 200)
+        attack = QuantileAttack(features=world.features, fpr=0.1).fit(population=population)
+        rates.append(attack.predict(others).mean())
+    assert 0.06 < np.mean(rates) < 0.14
+
+
 @pytest.mark.parametrize("models", [1, 2])
 def test_few_shadow_models_tell_no_spread(models):
     world = Described(400, seed=9)

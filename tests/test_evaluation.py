@@ -267,6 +267,25 @@ def test_evaluate_ignores_what_is_not_evaluated():
     )
 
 
+@pytest.mark.parametrize("rate, needed", [("10pct", 100), ("1pct", 1000)])
+def test_a_rate_is_measured_from_ten_false_positives_on(rate, needed):
+    for n, measured in ((needed - 1, False), (needed, True)):
+        scores, members = np.arange(2.0 * n), np.arange(2 * n) >= n
+        target = evaluate(scores, members).targets[0]
+        assert (getattr(target, f"tpr_at_fpr{rate}") is not None) == measured
+
+
+def test_each_target_has_a_permutation_of_its_own():
+    """The null of a target is not that of its twin, nor does it hang on the other targets."""
+    scores, members = make_targets(models=1)
+    twins = evaluate(np.repeat(scores, 3, axis=0), np.repeat(members, 3, axis=0))
+    assert len({target.null_auc for target in twins.targets}) == 3
+    fewer = members.copy()
+    fewer[0, :1000] = False
+    other = evaluate(np.stack([-scores[0], scores[0]]), np.stack([fewer[0], members[0]]))
+    assert other.targets[1] == twins.targets[1]
+
+
 def test_targets_are_never_pooled():
     scores, members = make_targets()
     shifted = scores + np.array([[0.0], [100.0], [-1e6]])  # no common scale

@@ -21,6 +21,7 @@ from mia_utils.evaluation import (
     tpr_at_fpr_interval,
     tpr_ratio_interval,
 )
+from mia_utils.evaluation.compare import _random_weights
 
 
 def planted(m=300, n=300, shift=1.0, seed=0):
@@ -79,6 +80,15 @@ def test_ratio_is_paired_and_handles_zero():
     for a, b in ((hits, hits[:-1]), (hits[:0], hits[:0]), (hits * 0.5, hits)):
         with pytest.raises(InputError):
             ratio_interval(a, b)
+
+
+@pytest.mark.parametrize("top", [20, 15])
+def test_records_above_a_drawn_threshold_are_binomial(top):
+    """One weight more than records; with as many as records the mean would be 9.5."""
+    weights, total = _random_weights(top, 20, np.random.default_rng(0))
+    above = (np.cumsum(weights, axis=1) <= 0.5 * total[:, None]).sum(axis=1)
+    assert above.mean() == pytest.approx(10, abs=4 * np.sqrt(5 / len(above)))
+    assert above.var() == pytest.approx(5, rel=0.15)
 
 
 def test_tpr_ratio_draws_both_thresholds():

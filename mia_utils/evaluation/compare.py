@@ -99,6 +99,16 @@ def ratio_interval(a, b, *, level: float = 0.95, seed: int = 0) -> Interval:
     return _ratio((float(a.mean()), float(b.mean())), cells, np.random.default_rng(seed), level)
 
 
+def _random_weights(top: int, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Weights (draws, top) of the records that matter, of n, and all weights' sum (draws,).
+
+    There is one weight more than records: the share above the j-th largest score is then
+    Beta(j, n + 1 - j), and the number of scores above the threshold binomial(n, fpr).
+    """
+    weights = rng.standard_exponential((DRAWS, top), dtype=np.float32)
+    return weights, weights.sum(axis=1, dtype=np.float64) + rng.standard_gamma(n + 1 - top, DRAWS)
+
+
 def tpr_ratio_interval(
     scores_a, scores_b, members, fpr: float, *, level: float = 0.95, seed: int = 0
 ) -> Interval:
@@ -121,10 +131,7 @@ def tpr_ratio_interval(
     depth = min(n, int(allowed + 8 * np.sqrt(allowed) + 20))  # all thresholds lie among these
     orders = [np.argsort(-s[~members], kind="stable")[:depth] for s in (scores_a, scores_b)]
     top = np.unique(np.concatenate(orders))
-    weights = rng.standard_exponential((DRAWS, top.size), dtype=np.float32)
-    # One weight more than records: the share above the j-th largest score is then
-    # Beta(j, n + 1 - j), and the number of scores above the threshold binomial(n, fpr).
-    total = weights.sum(axis=1, dtype=np.float64) + rng.standard_gamma(n + 1 - top.size, DRAWS)
+    weights, total = _random_weights(top.size, n, rng)
     drawn, over = [], []  # each draw's threshold as a rank; how many thresholds a member passes
     for scores, order in zip((scores_a, scores_b), orders, strict=True):
         shares = np.cumsum(weights[:, np.searchsorted(top, order)], axis=1, dtype=np.float64)
