@@ -13,6 +13,7 @@ from numbers import Integral
 
 import numpy as np
 
+from ..arrays import as_array, as_bool, as_integers
 from ..errors import InputError
 
 _BLOCK = 1 << 24
@@ -63,6 +64,8 @@ class Pool:
         classes : names, default "0", "1", ...
         train : bool (N,), default all True
 
+        Tensors and frames are read as arrays; whole numbers as floats are integers, 0 and 1 bools.
+
         Raises
         ------
         InputError
@@ -71,16 +74,14 @@ class Pool:
         >>> Pool.from_arrays("two", np.zeros((2, 4, 4)), [0, 1]).shape
         (4, 4, 1)
         """
-        records = _array(records, "records")
+        if not isinstance(records, np.memmap):
+            records = as_array(records, "records")
         records = _features(records) if records.ndim == 2 else _images(records)
-        labels, classes = _labels(_array(labels, "labels"), len(records), classes)
-        train = np.ones(len(records), dtype=bool) if train is None else _array(train, "train")
-        if train.dtype != bool or train.shape != (len(records),):
-            numbers = train.dtype.kind in "iuf" and train.shape == (len(records),)
+        labels, classes = _labels(as_array(labels, "labels"), len(records), classes)
+        train = np.ones(len(records), bool) if train is None else as_bool(train, "train")
+        if train.shape != (len(records),):
             raise InputError(
-                f"train has type {train.dtype} and shape {train.shape}; "
-                f"expected bool ({len(records)},), one for each record"
-                + (": use train.astype(bool)" if numbers else "")
+                f"train has shape {train.shape}; expected ({len(records)},), one for each record"
             )
         return cls(name, records, labels, classes, train)
 
@@ -179,20 +180,6 @@ def printable(text: str) -> str:
     )
 
 
-def _array(value, name: str) -> np.ndarray:
-    """As NumPy sees it, memory-mapped if it was."""
-    if isinstance(value, np.memmap):
-        return value
-    try:
-        return np.asarray(value)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise InputError(
-            f"{name} cannot be read as one array ({' '.join(str(error).split())}); expected a "
-            "NumPy array: stack a list of equal shapes, turn a tensor into one by "
-            ".detach().cpu().float().numpy()"
-        ) from None
-
-
 def _blocks(array: np.ndarray) -> Iterator[np.ndarray]:
     rows = max(1, _BLOCK // max(1, array[:1].nbytes))
     return (array[start : start + rows] for start in range(0, len(array), rows))
@@ -257,11 +244,12 @@ def _images(images: np.ndarray) -> np.ndarray:
 def _labels(
     labels: np.ndarray, n: int, classes: Sequence[str] | None
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    if labels.dtype.kind not in "iu" or labels.ndim != 1:
+    if labels.dtype.kind == "U" or labels.ndim != 1:
         raise InputError(
             f"labels have type {labels.dtype} and shape {labels.shape}; expected integers ({n},)"
             f"{_label_hint(labels)}"
         )
+    labels = as_integers(labels, "labels")
     if len(labels) != n:
         raise InputError(f"{n} records but {len(labels)} labels; expected one for each record")
     low, high = int(labels.min()), int(labels.max())
@@ -283,16 +271,12 @@ def _labels(
 
 def _label_hint(labels: np.ndarray) -> str:
     """What turns labels of another kind into those that are expected."""
-    if labels.dtype.kind in "OSU" and labels.ndim == 1:
+    if labels.dtype.kind == "U":
         return ": names become numbers by classes, labels = np.unique(labels, return_inverse=True)"
     if labels.ndim == 2 and labels.shape[1] == 1:
         return ": use labels[:, 0]"
-    if labels.dtype.kind not in "biuf" or not labels.size:
-        return ""
-    if labels.ndim == 2 and (np.sort(labels, axis=1)[:, :-1] == 0).all():
+    if labels.ndim == 2 and labels.size and (np.sort(labels, axis=1)[:, :-1] == 0).all():
         return ": one-hot rows become numbers by labels.argmax(axis=1)"
-    if labels.ndim == 1 and (labels == np.rint(labels)).all():
-        return ": use labels.astype(int)"
     return ""
 
 
