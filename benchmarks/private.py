@@ -20,17 +20,17 @@ from .timing import Ratio, one_core, ratio, rounds
 def _ours(records, labels, classes, by_layer: bool):
     from mia_utils.training.dp import prepare
 
-    torch.manual_seed(0)
     config = TrainConfig(dp=DPConfig(noise_multiplier=1.0))
-    model, _, _, step = prepare(
+    place, step = prepare(
         records, labels, classes, "cnn", config, noise=1.0, expected=loops.BATCH, seed=0
     )
-    model.train()
+    place.model.train()
+    noising = torch.Generator().manual_seed(0)
 
     def epoch() -> None:
-        with patch("mia_utils.clipping.known_layers", lambda model: by_layer):
+        with patch("mia_utils.training.clipping.known_layers", lambda model: by_layer):
             for batch in torch.randperm(len(records)).split(loops.BATCH):
-                step(batch)
+                step(batch, noising)
 
     return epoch
 

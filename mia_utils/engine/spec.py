@@ -97,7 +97,7 @@ def specifications(
             architecture=architecture,
             architecture_id=identity,
             config=config.resolved(device, int(row.sum())),
-            seed=_own_seed(seed, row),
+            seed=_own_seed(seed, row, config),
             precision=precision,
             device=device,
         )
@@ -105,7 +105,11 @@ def specifications(
     ]
 
 
-def _own_seed(seed: int, members: np.ndarray) -> int:
-    """A model's seed: different for every mask, so that no two models share an initialisation."""
+def _own_seed(seed: int, members: np.ndarray, config: TrainConfig) -> int:
+    """A model's seed: different for every mask, so that no two models share an initialisation.
+
+    Of 32 bits, or of the 64 that torch takes where noise must not be guessed.
+    """
     text = f"{seed} ".encode() + np.packbits(members).tobytes()
-    return int.from_bytes(hashlib.sha256(text).digest()[:4], "big")
+    width = 4 if config.dp is None else 8
+    return int.from_bytes(hashlib.sha256(text).digest()[:width], "big")

@@ -2,7 +2,8 @@
 
 Where every layer is of a known kind, the norms of the gradients of single records follow from what
 goes into each layer and what comes back out of it, and nobody needs those gradients themselves
-("book-keeping", Bu et al., 2022). Elsewhere they are computed, by `torch.func`.
+("book-keeping", Bu et al., 2022). Elsewhere they are computed, by `torch.func`, which shows the
+model one record at a time: whatever its layers do, no record meets another.
 """
 
 from __future__ import annotations
@@ -17,6 +18,16 @@ from torch.nn import functional
 from .generators import Dropout
 
 Gradients = dict[str, torch.Tensor]
+Part = tuple[torch.Tensor, Callable[[torch.Tensor], torch.Tensor]]
+"""Of one parameter: squared norms of the record gradients, (B,), and the sum by their factors."""
+
+_NUMBERS = 2**28
+"""Numbers that the record gradients of any model may hold at once (1 GiB in fp32)."""
+
+
+def trained_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
+    """The parameters that training moves, each once, by name. Frozen ones are not among them."""
+    return {name: p for name, p in model.named_parameters() if p.requires_grad}
 
 
 def clipped_sum(
@@ -25,83 +36,106 @@ def clipped_sum(
     y: torch.Tensor,
     bound: float,
     label_smoothing: float = 0.0,
-) -> tuple[Gradients, torch.Tensor]:
-    """Sum over records of the gradients clipped to norm `bound`, by parameter name, and the losses.
+) -> Gradients:
+    """Sum over records of their gradients, each clipped to norm `bound`, by parameter name.
 
-    A record's loss is the mean over its copies.
+    A record's gradient is that of its mean loss over its copies, by all parameters that are
+    trained. Where it is not finite, or its square is too large a number, the record counts for
+    nothing.
 
     Parameters
     ----------
     x : (B, copies, ...)
     y : int64 (B,)
+    bound : float
+        L2 norm over all trained parameters together.
 
     Returns
     -------
-    (dict of tensors shaped as the parameters, (B,))
+    dict of tensors shaped as the parameters
     """
-    how = _by_layer if known_layers(model) else _by_record
-    return how(model, x, y, bound, label_smoothing)
+    parameters = trained_parameters(model)
+    if not len(x):
+        return {name: torch.zeros_like(p) for name, p in parameters.items()}
+    if known_layers(model):
+        parts = _by_layer(model, x, y, label_smoothing)
+    else:
+        most = max(1, _NUMBERS // sum(p.numel() for p in parameters.values()))
+        if len(x) > most:
+            pieces = zip(x.split(most), y.split(most), strict=True)
+            sums = [clipped_sum(model, *piece, bound, label_smoothing) for piece in pieces]
+            return {name: sum(each[name] for each in sums) for name in parameters}
+        found = record_gradients(model, label_smoothing)(x, y)
+        parts = {name: _explicit(gradients) for name, gradients in found.items()}
+    squares = sum(square for square, _ in parts.values())
+    finite = squares.isfinite()
+    if not finite.all():  # infinity times a factor of zero would be no number
+        return clipped_sum(model, x[finite], y[finite], bound, label_smoothing)
+    # Abadi et al. (2016), algorithm 1.
+    factors = (bound / (squares.sqrt() + 1e-6)).clamp(max=1.0)
+    return {name: total(factors) for name, (_, total) in parts.items()}
 
 
-def _factors(squares: torch.Tensor, bound: float) -> torch.Tensor:
-    """What each record's gradient is multiplied with (Abadi et al., 2016, algorithm 1)."""
-    # Products of places may round a vanishing norm to below zero.
-    return (bound / (squares.clamp(min=0).sqrt() + 1e-6)).clamp(max=1.0)
+def _explicit(gradients: torch.Tensor) -> Part:
+    """From the record gradients (B, ...) themselves."""
+    squares = gradients.unsqueeze(-1).flatten(1).square().sum(dim=1)  # a parameter may be a number
+    return squares, lambda factors: torch.tensordot(factors, gradients, 1)
 
 
 # ---- any model ---------------------------------------------------------------------------------
 
 
 def record_gradients(model: nn.Module, label_smoothing: float = 0.0):
-    """Function (x (B, copies, ...), y (B,)) -> (gradients by parameter name (B, ...), losses (B,))."""
-    from torch.func import functional_call, grad_and_value, vmap
+    """Function (x (B, copies, ...), y (B,)) -> gradients by name of the trained parameter, (B, ...)."""
+    from torch.func import functional_call, grad, vmap
+
+    places = _places(model)
 
     def loss(parameters, x, y):
-        logits = functional_call(model, parameters, (x,))
+        # Named place by place: left to itself, torch loses the parameters of a layer of two names.
+        where = {place: parameters[name] for place, name in places.items()}
+        logits = functional_call(model, where, (x,), tie_weights=False)
         return functional.cross_entropy(
             logits, y.expand(len(logits)), label_smoothing=label_smoothing
         )
 
-    each = vmap(grad_and_value(loss), in_dims=(None, 0, 0), randomness="different")
+    each = vmap(grad(loss), in_dims=(None, 0, 0), randomness="different")
 
-    def gradients(x: torch.Tensor, y: torch.Tensor):
-        return each({name: p.detach() for name, p in model.named_parameters()}, x, y)
+    def gradients(x: torch.Tensor, y: torch.Tensor) -> Gradients:
+        return each({name: p.detach() for name, p in trained_parameters(model).items()}, x, y)
 
     return gradients
 
 
-def _by_record(model, x, y, bound, label_smoothing):
-    found, losses = record_gradients(model, label_smoothing)(x, y)
-    squares = sum(gradient.flatten(1).square().sum(dim=1) for gradient in found.values())
-    factors = _factors(squares, bound)
-    sums = {name: torch.tensordot(factors, gradient, 1) for name, gradient in found.items()}
-    return sums, losses
+def _places(model: nn.Module) -> dict[str, str]:
+    """Every place where a layer holds a trained parameter, with the parameter's name."""
+    names = {id(parameter): name for name, parameter in trained_parameters(model).items()}
+    return {
+        f"{layer}.{own}".removeprefix("."): names[id(parameter)]
+        for layer, module in model.named_modules()
+        for own, parameter in module._parameters.items()
+        if id(parameter) in names
+    }
 
 
 # ---- known layers ------------------------------------------------------------------------------
 
-_PLAIN = (
-    nn.Identity,
-    nn.Flatten,
-    nn.ReLU,
-    nn.Dropout,
-    Dropout,
-    nn.MaxPool2d,
-    nn.AvgPool2d,
-    nn.AdaptiveAvgPool2d,
-)
-"""Layers without parameters that treat every record by itself."""
+_POOLING = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
+_PLAIN = (nn.Identity, nn.ReLU, nn.Dropout, Dropout, *_POOLING)
+"""Layers without parameters that treat every record by itself; so does a Flatten that keeps rows."""
+_CONTAINERS = tuple(f"torchvision.models.{name}" for name in ("alexnet", "resnet", "vgg"))
+"""Their models' code was read: it uses every layer once, and no line mixes rows of a batch."""
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
 def known_layers(model: nn.Module) -> bool:
     """Does the model consist of layers whose clipped sums are known, each with its own parameters?
 
-    Containers are `nn.Sequential` and torchvision's models, whose code is known to use every layer
-    once and never to mix records.
+    Not if somebody has added to a layer: hooks, a method of its own, further parameters, buffers.
     """
     uses = list(model.named_parameters(remove_duplicate=False))
     own = len(uses) == len(list(model.parameters()))
-    return own and all(p.requires_grad for _, p in uses) and all(map(_known, model.modules()))
+    return own and all(_known(m) and not _changed(m) for m in model.modules())
 
 
 def _known(module: nn.Module) -> bool:
@@ -109,12 +143,24 @@ def _known(module: nn.Module) -> bool:
     if kind is nn.Conv2d:
         usual = module.groups == 1 and module.dilation == (1, 1) and module.padding_mode == "zeros"
         return usual and not isinstance(module.padding, str)
+    if kind is nn.Flatten:
+        return module.start_dim == 1
     if kind in _LAYERS or kind in _PLAIN or kind is nn.Sequential:
         return True
-    return kind.__module__.startswith("torchvision.models.") and not module._parameters
+    return kind.__module__ in _CONTAINERS
 
 
-def _by_layer(model, x, y, bound, label_smoothing):
+def _changed(module: nn.Module) -> bool:
+    allowed = {"weight", "bias"} if type(module) in _LAYERS else set()
+    return (
+        bool(module._parameters.keys() - allowed)
+        or bool(module._buffers)
+        or any(getattr(module, name) for name in _HOOKS)
+        or any(callable(getattr(type(module), name, None)) for name in vars(module))
+    )
+
+
+def _by_layer(model, x, y, label_smoothing) -> dict[str, Part]:
     """One pass back to what each layer puts out, none to its parameters."""
     records, copies = x.shape[:2]
     seen: list[tuple[str, nn.Module, torch.Tensor]] = []
@@ -127,7 +173,7 @@ def _by_layer(model, x, y, bound, label_smoothing):
     hooks = [
         layer.register_forward_hook(partial(keep, name))
         for name, layer in model.named_modules()
-        if type(layer) in _LAYERS
+        if type(layer) in _LAYERS and any(p.requires_grad for p in layer.parameters())
     ]
     try:
         logits = model(x.flatten(0, 1))
@@ -137,32 +183,14 @@ def _by_layer(model, x, y, bound, label_smoothing):
     losses = functional.cross_entropy(
         logits, y.repeat_interleave(copies), reduction="none", label_smoothing=label_smoothing
     )
-    losses = losses.unflatten(0, (records, copies)).mean(dim=1)
-    backs = torch.autograd.grad(losses.sum(), edges)
-    squares, parts = torch.zeros_like(losses), []
+    backs = torch.autograd.grad(losses.sum() / copies, edges)
     with torch.no_grad():
-        for (name, layer, put_in), back in zip(seen, backs, strict=True):
-            found = _LAYERS[type(layer)](layer, put_in, back, records)
-            parts.append((name, found))
-            for square, _ in found.values():
-                squares += square
-        factors = _factors(squares, bound)
-        sums = {
-            f"{name}.{parameter}": total(factors)
-            for name, found in parts
-            for parameter, (_, total) in found.items()
+        return {
+            f"{name}.{parameter}".removeprefix("."): part  # a model may be one layer
+            for (name, layer, put_in), back in zip(seen, backs, strict=True)
+            for parameter, part in _LAYERS[type(layer)](layer, put_in, back, records).items()
+            if getattr(layer, parameter).requires_grad
         }
-    return sums, losses.detach()
-
-
-Part = tuple[torch.Tensor, Callable[[torch.Tensor], torch.Tensor]]
-"""Of one parameter: squared norms of the record gradients, (B,), and the sum by their factors."""
-
-
-def _explicit(gradients: torch.Tensor) -> Part:
-    """From the record gradients (B, ...) themselves."""
-    squares = gradients.flatten(1).square().sum(dim=1)
-    return squares, lambda factors: torch.tensordot(factors, gradients, 1)
 
 
 def _affine(put_in: torch.Tensor, back: torch.Tensor) -> Part:
@@ -170,14 +198,33 @@ def _affine(put_in: torch.Tensor, back: torch.Tensor) -> Part:
 
     A record's gradient is the product of the two. Its norm follows from the products between
     places if those are the smaller ones ("ghost clipping", Goodfellow, 2015; Li et al., 2022).
+    Where those cancel, so that rounding may hide the norm, the gradient itself is computed.
     """
     places, inputs, outputs = put_in.shape[1], put_in.shape[2], back.shape[2]
     if places * (inputs + outputs) >= inputs * outputs:
         return _explicit(back.mT @ put_in)
-    squares = ((put_in @ put_in.mT) * (back @ back.mT)).sum(dim=(1, 2))
+    ours, theirs = put_in @ put_in.mT, back @ back.mT
+    squares = (ours * theirs).sum(dim=(1, 2))
+    hidden: list[int] = []
+    if places > 1:
+        sizes = (ours.diagonal(dim1=1, dim2=2) * theirs.diagonal(dim1=1, dim2=2)).sqrt()
+        # Rounding may take that part of what the sum would be if nothing cancelled.
+        rounding = (inputs + outputs + places) * torch.finfo(squares.dtype).eps
+        hidden = (squares < 16 * rounding * sizes.sum(dim=1).square()).nonzero().ravel().tolist()
+
+    def gradient(record):
+        return back[record].T @ put_in[record]
+
+    for record in hidden:
+        squares[record] = gradient(record).square().sum()
 
     def total(factors):
-        return (back * factors[:, None, None]).flatten(0, 1).T @ put_in.flatten(0, 1)
+        kept = factors.clone()
+        kept[hidden] = 0  # in the one large product they would cancel again
+        summed = (back * kept[:, None, None]).flatten(0, 1).T @ put_in.flatten(0, 1)
+        for record in hidden:
+            summed += factors[record] * gradient(record)
+        return summed
 
     return squares, total
 
@@ -211,11 +258,9 @@ def _convolution(layer: nn.Conv2d, put_in: torch.Tensor, back: torch.Tensor, rec
 
 
 def _group_norm(layer: nn.GroupNorm, put_in: torch.Tensor, back: torch.Tensor, records: int):
-    if not layer.affine:
-        return {}
-
     def by_channel(values):
-        return values.flatten(2).sum(dim=2).unflatten(0, (records, -1)).sum(dim=1)
+        values = values.unflatten(0, (records, -1))  # (records, copies, channels, places ...)
+        return values.sum(dim=(1, *range(3, values.ndim)))
 
     normed = functional.group_norm(put_in, layer.num_groups, eps=layer.eps)
     return {

@@ -1,15 +1,20 @@
 """DP-SGD: every record's gradient is clipped, noise is added, an accountant keeps count.
 
-Noise and accounting are Opacus', the clipped sum is that of `clipping`: faster than Opacus' hooks,
-which besides are wrong for convolutions of channels_last images (Opacus 1.6).
+The clipped sum is that of `clipping`: faster than Opacus' hooks, which besides are wrong for
+convolutions of channels_last images (Opacus 1.6). What is released is the weights: they depend on
+the records through noised sums alone. Frozen parameters and buffers do not depend on them at all.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import time
 import warnings
-from functools import lru_cache, partial
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -18,16 +23,24 @@ from torch.nn.utils import parametrize
 
 from ..data import Pool
 from ..errors import InputError
-from .clipping import clipped_sum, record_gradients
-from .config import DPConfig, TrainConfig
+from ..randomness import numpy_generator, torch_generator
+from .accounting import noise_multiplier, sampling, spent
+from .batches import Loader
+from .checkpoint import load_checkpoint, save_checkpoint
+from .clipping import clipped_sum, record_gradients, trained_parameters
+from .config import TrainConfig
 from .generators import DrawnFrom, Generators, own_layers
 from .graphs import set_rate
-from .loop import Loader, Trained, make_optimizer, score, training_batch
-from .models import build, draws_by_itself
+from .loop import Diverged, Trained, score
+from .models import architecture_id, build, draws_by_itself
 from .regularizer import regularizers
+from .worker import Place, make_optimizer, training_batch
 
-RECIPE = 2
-"""Version of what decides the bits of a privately trained model, beside `training.RECIPE`."""
+RECIPE = 3
+"""Version of what decides the bits of a privately trained model, beside `training.RECIPE`.
+
+In models older than 3 the noise was a function of the seed of the initial weights.
+"""
 _PHYSICAL = 256
 """Records (times copies) that are clipped at once; larger batches take several turns."""
 
@@ -48,66 +61,33 @@ class WeightStandardisation(nn.Module):
 
 
 def private_layers(model: nn.Module, weight_standardisation: bool = False) -> nn.Module:
-    """The model with every BatchNorm as GroupNorm: a batch's statistics mix its records."""
-    from opacus.validators import ModuleValidator
-
-    model = ModuleValidator.fix(model)
+    """The model with every BatchNorm as GroupNorm, in place: a batch's statistics mix its records."""
+    places = [(parent, name) for parent in model.modules() for name in parent._modules]
+    instead: dict[nn.Module, nn.GroupNorm] = {}
+    for parent, name in places:
+        layer = parent._modules[name]
+        if _is_batch_norm(layer):
+            parent._modules[name] = instead.setdefault(layer, _group_norm(layer))
     for layer in list(model.modules()) if weight_standardisation else ():
         if isinstance(layer, nn.Conv2d):
             parametrize.register_parametrization(layer, "weight", WeightStandardisation())
     return model
 
 
-def sampling(config: TrainConfig, members: int) -> tuple[float, int]:
-    """Probability with which a step takes each member, and the number of steps in all."""
-    rate = min(1.0, config.batch_size / members)
-    return rate, config.epochs * max(1, round(1 / rate))
+def _is_batch_norm(layer: nn.Module | None) -> bool:
+    return isinstance(layer, nn.modules.batchnorm._BatchNorm)
 
 
-def epsilon_of(dp: DPConfig, noise: float, rate: float, steps: int) -> float:
-    """Epsilon at `dp.delta` after so many steps of the subsampled Gaussian mechanism."""
-    from opacus.accountants import create_accountant
-
-    if noise == 0:
-        return math.inf
-    accountant = create_accountant(dp.accountant)
-    accountant.history = [(noise, rate, steps)]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the RDP orders: the bound holds for any of them
-        return float(accountant.get_epsilon(delta=dp.delta))
+def _group_norm(layer: nn.modules.batchnorm._BatchNorm) -> nn.GroupNorm:
+    """Of images in up to 32 groups (Wu & He, 2018), of rows in one; frozen where the BatchNorm was."""
+    rows, channels = isinstance(layer, nn.BatchNorm1d), layer.num_features
+    new = nn.GroupNorm(1 if rows else math.gcd(32, channels), channels, affine=layer.affine)
+    for name, parameter in layer.named_parameters():
+        getattr(new, name).requires_grad_(parameter.requires_grad)
+    return new
 
 
-@lru_cache(maxsize=64)
-def noise_multiplier(dp: DPConfig, rate: float, steps: int) -> float:
-    """The noise that keeps the promise, or the one that was asked for.
-
-    Raises
-    ------
-    InputError
-        If no noise keeps the promise.
-    """
-    from opacus.accountants.utils import get_noise_multiplier
-
-    if dp.noise_multiplier is not None:
-        return dp.noise_multiplier
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return float(
-                get_noise_multiplier(
-                    target_epsilon=dp.epsilon,
-                    target_delta=dp.delta,
-                    sample_rate=rate,
-                    steps=steps,
-                    accountant=dp.accountant,
-                )
-            )
-    except (ValueError, RuntimeError) as error:
-        raise InputError(
-            f"epsilon={dp.epsilon} at delta={dp.delta} cannot be reached in {steps} steps with "
-            f"sampling rate {rate:.3g}: {' '.join(str(error).split())}; take a larger epsilon, "
-            "fewer epochs or smaller batches"
-        ) from None
+# ---- before it starts --------------------------------------------------------------------------
 
 
 def check_private(
@@ -115,41 +95,84 @@ def check_private(
 ) -> None:
     """Everything that can be wrong with a private training, before it starts.
 
+    Parameters
+    ----------
+    sizes : list of int
+        Numbers of members of the models to be trained.
+
     Raises
     ------
     InputError
-        If a layer has no gradient record by record, the promise cannot be kept, or delta is too large.
+        If the gradient of a record cannot be computed or depends on more than the record, nothing
+        is trained, the promise cannot be kept, or delta is too large.
     """
     if precision != "fp32":
         raise InputError(f"dp trains in fp32, not in {precision}; leave precision at 'fp32'")
-    model = build(architecture, pool.shape, len(pool.classes), dropout=config.dropout)
-    if any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules()):
+    with DrawnFrom(Generators.of_seed(0, "cpu")):
+        model = build(architecture, pool.shape, len(pool.classes), dropout=config.dropout)
+    if any(map(_is_batch_norm, model.modules())):
         warnings.warn(
             f"{architecture}: BatchNorm mixes the records of a batch; GroupNorm takes its place",
             stacklevel=3,
         )
-    records = torch.zeros(2, 1, *(pool.shape[2:] + pool.shape[:2] if pool.is_image else pool.shape))
     private = private_layers(model, config.dp.weight_standardisation).train()
-    before = {name: value.clone() for name, value in private.named_buffers()}
-    try:
-        record_gradients(private)(records, torch.zeros(2, dtype=torch.int64))
-    except (RuntimeError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(
-            f"architecture {architecture!r} cannot be trained with dp: {reason}"
-        ) from None
-    if any(not torch.equal(value, before[name]) for name, value in private.named_buffers()):
-        raise InputError(
-            f"architecture {architecture!r} cannot be trained with dp: it keeps statistics of its "
-            "batches in buffers, outside of what is clipped"
-        )
+    if reason := _not_private(private, pool.shape):
+        raise InputError(f"architecture {architecture!r} cannot be trained with dp: {reason}")
     for members in sizes:
         if config.dp.delta >= 1 / members:
             raise InputError(
                 f"delta={config.dp.delta} with {members} members; a delta of 1/{members} or more "
-                "lets a mechanism publish a record outright"
+                f"lets a mechanism publish a record outright; take delta={0.1 / members:.1g}"
             )
-        noise_multiplier(config.dp, *sampling(config, members))
+        rate, steps = sampling(config, members)
+        spent(config.dp, noise_multiplier(config.dp, rate, steps), rate, steps)
+
+
+def _not_private(model: nn.Module, shape: tuple[int, ...]) -> str:
+    """Why the gradients of single records cannot be trusted, or "" if they can."""
+    if not trained_parameters(model):
+        return "all its parameters are frozen"
+    size = shape[2:] + shape[:2] if len(shape) == 3 else shape
+    records = torch.randn(3, 1, *size, generator=torch_generator(0, "dp trial"))
+    generators = Generators.of_seed(0, "cpu")
+    own_layers(model, generators.device)
+    begin, before = generators.state(), _buffers(model)
+
+    def of_the_first(other: int) -> dict[str, torch.Tensor]:
+        generators.load_state(begin)  # the same dropout each time
+        labels = torch.zeros(2, dtype=torch.int64)
+        with DrawnFrom(generators):
+            found = record_gradients(model)(records[[0, other]], labels)
+        return {name: gradient[0] for name, gradient in found.items()}
+
+    try:
+        alone, among_others, later = of_the_first(1), of_the_first(2), of_the_first(1)
+    except Exception as error:  # of the reader's own code: anything
+        return " ".join(str(error).split()) or type(error).__name__
+    if not _same(before, _buffers(model)):
+        return "it changes its buffers in training, outside of what is clipped and noised"
+    if not (_near(alone, among_others) and _near(alone, later)):
+        return (
+            "the gradient of a record depends on more than the record, so that clipping it does "
+            "not bound what the others do"
+        )
+    return ""
+
+
+def _buffers(model: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in model.named_buffers()}
+
+
+def _same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(a[name], b[name]) for name in a)
+
+
+def _near(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    """Up to rounding."""
+    return all((a[name] - b[name]).norm() <= 1e-3 * a[name].norm() + 1e-6 for name in a)
+
+
+# ---- training ----------------------------------------------------------------------------------
 
 
 def prepare(
@@ -163,38 +186,32 @@ def prepare(
     expected: float,
     seed: int,
     device: str = "cpu",
-):
-    """A fresh model of this seed, with optimizer, loader and step (batch) -> loss.
+) -> tuple[Place, Callable[[torch.Tensor, torch.Generator], None]]:
+    """A fresh model of this seed with all that it is trained with, and its step.
 
-    `noise` is the multiplier, `expected` the batch size that a step's sum is divided by.
+    `noise` is the multiplier, `expected` the batch size that a step's sum is divided by. The step
+    takes a batch, int64 (B,), and the generator of its noise.
     """
-    from opacus.optimizers import DPOptimizerFastGradientClipping
-
     shape = records.shape[1:]
     generators = Generators.of_seed(seed, device)
     with DrawnFrom(generators):
         model = build(architecture, shape, classes, dropout=config.dropout)
     model = private_layers(model, config.dp.weight_standardisation)
-    own_layers(model, generators.device)
-    model.to(device, memory_format=torch.channels_last)
-    # Takes sums that are clipped already, whoever clipped them.
-    optimizer = DPOptimizerFastGradientClipping(
+    own_layers(model, generators.device).to(device, memory_format=torch.channels_last)
+    place = Place(
+        model,
         make_optimizer(model, config, device),
-        noise_multiplier=noise,
-        max_grad_norm=config.dp.max_grad_norm,
-        expected_batch_size=expected,
-        generator=torch.Generator(device).manual_seed(seed),
+        Loader(records, labels, device),
+        generators,
+        regularizers(config),
     )
-    loader = Loader(records, labels, device)
-    step = partial(_step, model, optimizer, loader, config, generators)
-    if not draws_by_itself(architecture, shape, classes):
-        return model, optimizer, loader, step
+    by_itself = draws_by_itself(architecture, shape, classes)
 
-    def drawn(batch: torch.Tensor) -> torch.Tensor:
-        with DrawnFrom(generators):
-            return step(batch)
+    def step(batch: torch.Tensor, noising: torch.Generator) -> None:
+        with DrawnFrom(generators) if by_itself else nullcontext():
+            _step(place, config, noise, expected, batch, noising)
 
-    return model, optimizer, loader, drawn
+    return place, step
 
 
 def fit_private(
@@ -207,75 +224,123 @@ def fit_private(
     *,
     seed: int,
     device: str = "cpu",
+    checkpoint: Path | None = None,
+    checkpoint_every: float = 600.0,
+    observe: Callable[[int, np.ndarray], None] | None = None,
 ) -> Trained:
-    """As `training.fit`, by DP-SGD (Abadi et al., 2016, algorithm 1) with Poisson sampling.
+    """As `loop.fit`, by DP-SGD (Abadi et al., 2016, algorithm 1) with Poisson sampling.
 
     Each step takes every member with probability batch_size / members, clips the gradient of each
     record to `max_grad_norm`, sums, adds Gaussian noise of noise_multiplier x max_grad_norm and
-    divides by the expected batch size. Sampling and noise come from the seed: repeatable for
-    research. A release to the public needs a secure generator.
+    divides by the expected batch size.
+
+    Sampling and noise have streams of their own, which follow from the seed and from everything
+    else that decides the model: no two models share them, whatever they have in common. They are
+    repeatable, for research: who knows the seed, which records keep, can compute the noise and
+    take it off. For a release to the public draw the seed by `secrets.randbits(64)`, tell nobody,
+    and delete it; what remains is that the generator is no cryptographic one and that noise of
+    floating-point numbers has gaps (Mironov, 2012).
+
+    Losses of epochs are not returned: nothing noised them.
     """
-    began = time.perf_counter()
-    dp = config.dp
+    began = saved = time.perf_counter()
     index = np.flatnonzero(members)
     rate, steps = sampling(config, len(index))
-    noise = noise_multiplier(dp, rate, steps)
-    model, optimizer, loader, step = prepare(
+    noise = noise_multiplier(config.dp, rate, steps)
+    own = _own_name(records, labels, index, classes, architecture, config, device)
+    place, step = prepare(
         records, labels, classes, architecture, config,
         noise=noise, expected=rate * len(index), seed=seed, device=device,
     )  # fmt: skip
-    rng = np.random.default_rng([seed, 4])
-    losses = []
-    for epoch in range(config.epochs):
+    model, buffers = place.model, _buffers(place.model)
+    first, taken, before = 0, 0, 0.0
+    if (state := load_checkpoint(checkpoint, device)) is not None:
+        first, _, before = place.load_state(state)
+        taken = state["steps"]
+    for epoch in range(first, config.epochs):
         model.train()
-        set_rate(optimizer, config.rate(epoch))
-        total, seen = torch.zeros((), device=device), 0
+        set_rate(place.optimizer, config.rate(epoch))
+        # Of (seed, epoch): a resumed run goes on with the same draws and the same noise.
+        drawing = numpy_generator(seed, "dp sampling", own, epoch)
+        noising = torch_generator(seed, "dp noise", own, epoch, device=device)
         for _ in range(steps // config.epochs):
-            batch = torch.from_numpy(index[rng.random(len(index)) < rate]).to(device)
-            total += step(batch)
-            seen += len(batch)
-        losses.append(float(total) / max(1, seen))
-    privacy = {
+            batch = torch.from_numpy(index[drawing.random(len(index)) < rate]).to(device)
+            step(batch, noising)
+            taken += 1
+        if observe is not None:
+            observe(epoch + 1, score(model, place.loader))
+        if checkpoint is not None and time.perf_counter() - saved > checkpoint_every:
+            saved = time.perf_counter()
+            now = place.state(epoch + 1, [], before + saved - began)
+            save_checkpoint(checkpoint, now | {"steps": taken})
+    if not _same(buffers, _buffers(model)):
+        raise InputError(
+            f"architecture {architecture!r} changed its buffers during the training, outside of "
+            "what is clipped and noised; it cannot be trained with dp"
+        )
+    seconds = before + time.perf_counter() - began
+    logits = score(model, place.loader)
+    if not np.isfinite(logits).all():
+        raise Diverged(f"answers that are not finite after epoch {config.epochs}")
+    weights = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
+    return Trained(weights, logits, [], seconds, _statement(config, noise, rate, taken))
+
+
+def _own_name(records, labels, index, classes, architecture, config, device) -> str:
+    """Of the model's streams: a hash of all that decides the model, beside the seed."""
+    facts = [RECIPE, architecture_id(architecture), classes, config.changed(), device]
+    facts += [records.shape, str(records.dtype)]
+    own = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+    for rows in np.array_split(index, range(10_000, len(index), 10_000)):
+        for part in (rows, labels[rows], records[rows]):
+            own.update(np.ascontiguousarray(part))
+    return own.hexdigest()
+
+
+def _statement(config: TrainConfig, noise: float, rate: float, steps: int) -> dict:
+    """What a model's record says of its privacy; plain values, none of them infinite."""
+    epsilon, accountant = spent(config.dp, noise, rate, steps)
+    bounded = math.isfinite(epsilon)
+    return {
         "noise_multiplier": noise,
         "sampling_rate": rate,
         "steps": steps,
-        "epsilon": epsilon_of(dp, noise, rate, steps),
-        "delta": dp.delta,
-        "adjacency": "add or remove one record",
+        "epsilon": epsilon if bounded else None,
+        **({} if bounded else {"why_no_epsilon": "so little noise promises nothing"}),
+        "delta": config.dp.delta,
+        "accountant": accountant,
+        "adjacency": "add or remove one record; the number of members counts as known",
+        "covers": "the weights, if nobody learns the seed; no figure that was computed from members",
     }
-    weights = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
-    seconds = time.perf_counter() - began
-    return Trained(weights, score(model, loader), losses, seconds, privacy)
 
 
 def _step(
-    model,
-    optimizer,
-    loader: Loader,
+    place: Place,
     config: TrainConfig,
-    generators: Generators,
+    noise: float,
+    expected: float,
     batch: torch.Tensor,
-):
-    """One private step; returns the summed loss of the batch. An empty batch still adds noise."""
-    total = torch.zeros((), device=batch.device)
-    copies = config.dp.multiplicity
-    parts = batch.split(max(1, _PHYSICAL // copies)) if len(batch) else (batch,)
-    for number, part in enumerate(parts):
-        optimizer.signal_skip_step(number < len(parts) - 1)
-        if len(part):
-            x, _ = training_batch(
-                loader, part.repeat_interleave(copies), regularizers(config), generators
+    noising: torch.Generator,
+) -> None:
+    """One private step. An empty batch is noise alone."""
+    dp, copies = config.dp, config.dp.multiplicity
+    parameters = trained_parameters(place.model)
+    # The fused optimizers take a gradient's strides to be the parameter's.
+    sums = {name: torch.zeros_like(parameter) for name, parameter in parameters.items()}
+    for part in batch.split(max(1, _PHYSICAL // copies)) if len(batch) else ():
+        rows = part.repeat_interleave(copies)
+        x, _ = training_batch(place.loader, rows, place.changes, place.generators)
+        x = x.unflatten(0, (len(part), copies))
+        y = place.loader.labels[part]
+        found = clipped_sum(place.model, x, y, dp.max_grad_norm, config.label_smoothing)
+        for name, total in sums.items():
+            total += found[name]
+    for name, parameter in parameters.items():
+        if noise:
+            drawn = torch.randn(
+                parameter.shape, generator=noising, dtype=parameter.dtype, device=parameter.device
             )
-            x = x.unflatten(0, (len(part), copies))
-            sums, losses = clipped_sum(
-                model, x, loader.labels[part], config.dp.max_grad_norm, config.label_smoothing
-            )
-            total += losses.sum()
-        for name, parameter in model.named_parameters():
-            # The fused optimizers take a gradient's strides to be the parameter's.
-            parameter.grad = torch.zeros_like(parameter)
-            if len(part):
-                parameter.grad.copy_(sums[name])
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-    return total
+            sums[name] += noise * dp.max_grad_norm * drawn
+        parameter.grad = sums[name] / expected
+    place.optimizer.step()
+    place.optimizer.zero_grad(set_to_none=True)

@@ -132,8 +132,10 @@ def fit(
         from .dp import fit_private
 
         return fit_private(
-            records, labels, classes, members, architecture, config, seed=seed, device=device
-        )
+            records, labels, classes, members, architecture, config,
+            seed=seed, device=device, checkpoint=checkpoint, checkpoint_every=checkpoint_every,
+            observe=observe,
+        )  # fmt: skip
     began = saved = time.perf_counter()
     learned = labels if soft_labels is None else soft_labels
     held = holdout(members, config, seed)

@@ -1,0 +1,128 @@
+"""What DP-SGD spends: how often records are drawn, which noise a promise takes, what a run has cost.
+
+The sums are Opacus'. Its "prv" accountant is the tighter one, but computes on a grid that grows with
+epsilon and with the steps: where that would take minutes, "rdp" answers, in no time and a little
+higher. Both are upper bounds.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from functools import lru_cache
+from typing import NamedTuple
+
+from ..errors import InputError
+from .config import DPConfig, TrainConfig
+
+_POINTS = 2**20  # of the grid: some two seconds
+_GRID_ERROR = 0.01  # of epsilon, Opacus' default
+_LEAST, _MOST = 1e-3, 1e4  # noise multipliers that are looked at
+_ORDERS = (*range(2, 64), 128, 256, 512)
+_FRACTIONS = (1.05, 1.1, 1.15, 1.2, 1.3, 1.5, 1.75, 2.25, 2.5, 3.5, 4.5)
+"""Rényi orders. Those between the integers matter where there is little noise; elsewhere they take
+long, unless every record is drawn."""
+
+
+class Spent(NamedTuple):
+    """Epsilon at `DPConfig.delta`, and the accountant that says so: "prv" or "rdp"."""
+
+    epsilon: float
+    accountant: str
+
+
+def sampling(config: TrainConfig, members: int) -> tuple[float, int]:
+    """Probability with which a step takes each member, and the number of steps in all."""
+    rate = min(1.0, config.batch_size / members)
+    return rate, config.epochs * max(1, round(1 / rate))
+
+
+def spent(dp: DPConfig, noise: float, rate: float, steps: int) -> Spent:
+    """Epsilon after so many steps of the subsampled Gaussian mechanism; infinite without noise."""
+    if noise == 0:
+        return Spent(math.inf, dp.accountant)
+    # Beyond the largest noise that is looked at, its epsilon still holds.
+    run = min(noise, _MOST), rate, steps
+    if dp.accountant == "prv" and _points(run, dp.delta) <= _POINTS:
+        epsilon = _epsilon("prv", run, dp.delta)
+        if epsilon < math.inf:
+            return Spent(epsilon, "prv")
+    return Spent(_epsilon("rdp", run, dp.delta), "rdp")
+
+
+def epsilon_of(dp: DPConfig, noise: float, rate: float, steps: int) -> float:
+    """Epsilon at `dp.delta` after so many steps of the subsampled Gaussian mechanism."""
+    return spent(dp, noise, rate, steps).epsilon
+
+
+@lru_cache(maxsize=64)
+def noise_multiplier(dp: DPConfig, rate: float, steps: int) -> float:
+    """The noise that keeps the promise, to within a hundredth, or the one that was asked for.
+
+    Raises
+    ------
+    InputError
+        If no noise keeps the promise.
+    """
+    if dp.noise_multiplier is not None:
+        return dp.noise_multiplier
+
+    def by(accountant):
+        return lambda noise: _epsilon(accountant, (noise, rate, steps), dp.delta)
+
+    found = _smallest(by("rdp"), dp.epsilon, _LEAST, _MOST)
+    # "rdp" says at most so much more than "prv": the tighter noise lies between the two.
+    low = _smallest(by("rdp"), 1.5 * dp.epsilon + 0.3, _LEAST, _MOST)
+    if low and dp.accountant == "prv" and _points((low, rate, steps), dp.delta) <= _POINTS:
+        found = _smallest(by("prv"), dp.epsilon, low, found or _MOST) or found
+    if found is None:
+        raise InputError(
+            f"epsilon={dp.epsilon} at delta={dp.delta} cannot be reached in {steps} steps with "
+            f"sampling rate {rate:.3g} by any noise up to {_MOST:g}, as the {dp.accountant!r} "
+            "accountant counts; take a larger epsilon, fewer epochs or smaller batches"
+        )
+    return found
+
+
+def _smallest(epsilon, target: float, low: float, high: float) -> float | None:
+    """The smallest noise in a range with epsilon(noise) <= target, from above; None if there is none."""
+    from scipy.optimize import brentq
+
+    def excess(log_noise: float) -> float:
+        return math.log(max(epsilon(math.exp(log_noise)), 1e-12) / target)
+
+    if excess(math.log(high)) > 0:
+        return None
+    if excess(math.log(low)) <= 0:
+        return low
+    noise = math.exp(brentq(excess, math.log(low), math.log(high), xtol=2e-3))
+    while epsilon(noise) > target:
+        noise *= 1.002
+    return noise
+
+
+@lru_cache(maxsize=256)
+def _epsilon(accountant: str, run: tuple[float, float, int], delta: float) -> float:
+    """What one of Opacus' accountants says of a run (noise, rate, steps); infinity if it gives up."""
+    from opacus.accountants import create_accountant
+
+    counting = create_accountant(accountant)
+    counting.history = [run]
+    noise, rate, _ = run
+    orders = _ORDERS + (_FRACTIONS if noise < 2 or rate == 1 else ())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the RDP orders: the bound holds for any of them
+        try:
+            options = {"alphas": orders} if accountant == "rdp" else {}
+            epsilon = float(counting.get_epsilon(delta=delta, **options))
+        except (ArithmeticError, ValueError, RuntimeError):
+            return math.inf
+    return math.inf if math.isnan(epsilon) else max(epsilon, 0.0)
+
+
+def _points(run: tuple[float, float, int], delta: float) -> float:
+    """How large the grid of "prv" would be (Gopi, Lee & Wutschitz, 2021), as Opacus lays it."""
+    _, _, steps = run
+    width = max(_epsilon("rdp", run, delta / 4000), _GRID_ERROR) + 3
+    mesh = _GRID_ERROR / math.sqrt(steps * math.log(12_000 / delta) / 2)
+    return 2 * width / mesh if width < 300 else math.inf  # e^width must stay a number
