@@ -1,9 +1,115 @@
-"""The floors of the package: imports point one way."""
+"""The package as a whole: imports point one way, and nothing is used that is not declared."""
 
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
 from conftest import ROOT
 from importlinter.cli import lint_imports
+from packaging.requirements import Requirement
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 
 
 def test_imports_point_one_way_and_in_no_circle(monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
     assert lint_imports(str(ROOT / "pyproject.toml"), no_cache=True) == 0, capsys.readouterr().out
+
+
+# ---- dependencies ----
+
+
+def declared(*extras: str) -> set[str]:
+    """The distributions that the core and some extras name, and those that the extras refer to."""
+    found, waiting, seen = set(), [*PROJECT["dependencies"]], set()
+    for extra in extras:
+        waiting += PROJECT["optional-dependencies"][extra]
+    while waiting:
+        requirement = Requirement(waiting.pop())
+        if requirement.name == "mia-utils":
+            for extra in requirement.extras - seen:
+                seen.add(extra)
+                waiting += PROJECT["optional-dependencies"][extra]
+        else:
+            found.add(re.sub(r"[-_.]+", "-", requirement.name).lower())
+    return found
+
+
+ABSENT = {"art": "adversarial-robustness-toolbox", "transformers": "transformers"}
+"""Where modules come from that the tests' own environment lacks."""
+
+
+def imported(folder: str) -> dict[str, Path]:
+    """Top-level modules that a folder's files import, but for Python's and our own."""
+    own = {"mia_utils", "benchmarks", *(path.stem for path in (ROOT / "tests").glob("*.py"))}
+    found = {}
+    for path in (ROOT / folder).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_bytes())):
+            names = [node.module] if isinstance(node, ast.ImportFrom) and not node.level else []
+            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            for name in names:
+                top = (name or "").split(".")[0]
+                if top not in sys.stdlib_module_names and top not in own:
+                    found[top] = path
+    return found
+
+
+@pytest.mark.parametrize(
+    "folder, extras",
+    [
+        ("mia_utils", ("train", "book", "cluster", "audit", "huggingface")),
+        ("tests", ("dev", "bench", "huggingface")),
+        ("benchmarks", ("bench", "dev")),
+    ],
+)
+def test_nothing_is_imported_that_is_not_declared(folder, extras):
+    known, homes = declared(*extras), packages_distributions()
+    for module, path in imported(folder).items():
+        names = {
+            re.sub(r"[-_.]+", "-", n).lower()
+            for n in homes.get(module, [ABSENT.get(module, module)])
+        }
+        assert names & known, f"{module}, imported by {path}, is in none of {extras}"
+
+
+CORE = """
+import sys
+BLOCKED = {blocked}
+
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in BLOCKED:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+sys.meta_path.insert(0, Block())
+import mia_utils
+from mia_utils import evaluate
+from factories import FACTORIES
+from synthetic import scene
+
+assert all(getattr(mia_utils, name) for name in mia_utils.__all__)
+shadow, population, target = scene(8, seed=1, shadow_leak=2.0, target_leak=2.0)
+for name, factory in FACTORIES.items():
+    attack = factory().fit(shadow, population)
+    evaluate(attack.score(target), target.members, attack.threshold_)
+print(len(FACTORIES), "attacks")
+"""
+
+
+def test_the_core_alone_attacks_and_evaluates():
+    """Without torch and without the book's tools: what `pip install mia-utils` gives."""
+    outside = declared("dev", "bench", "huggingface") - declared()
+    modules = {m for m, names in packages_distributions().items() for n in names
+               if re.sub(r"[-_.]+", "-", n).lower() in outside}  # fmt: skip
+    modules -= {"PIL"}  # matplotlib brings it
+    script = CORE.format(blocked=sorted(modules))
+    result = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT / "tests"
+    )
+    assert result.returncode == 0, result.stderr
+    assert re.fullmatch(r"[2-9]\d attacks\n", result.stdout)
