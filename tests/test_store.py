@@ -294,7 +294,7 @@ def test_a_training_that_diverges_is_named_and_remembered(pool, masks, tmp_path,
     def again(*_):
         raise AssertionError("trained again")
 
-    monkeypatch.setattr(schedule, "fit_into_store", again)
+    monkeypatch.setattr(schedule, "fit_with_one_of", again)
     with pytest.raises(InputError, match="loss NaN .*in an earlier call; remove .*failed"):
         _run(pool, masks, tmp_path, WILD)
 
@@ -328,7 +328,7 @@ def test_the_others_finish_when_one_diverges(jobs, pool, masks, tmp_path, monkey
 def test_an_error_of_one_training_does_not_stop_the_others(pool, masks, tmp_path, monkeypatch):
     from mia_utils.engine import schedule
 
-    original, calls = schedule.fit_into_store, []
+    original, calls = schedule.fit_with_one_of, []
 
     def first_fails(*arguments):
         calls.append(arguments)
@@ -336,7 +336,7 @@ def test_an_error_of_one_training_does_not_stop_the_others(pool, masks, tmp_path
             raise ZeroDivisionError("one")
         original(*arguments)
 
-    monkeypatch.setattr(schedule, "fit_into_store", first_fails)
+    monkeypatch.setattr(schedule, "fit_with_one_of", first_fails)
     with pytest.raises(ZeroDivisionError) as raised:
         trained(pool, masks, tmp_path)
     assert raised.value.__notes__ == ["1 of 2 models are stored"]
@@ -348,15 +348,15 @@ def test_a_model_that_another_process_trains_is_left_for_last(pool, masks, tmp_p
 
     specs = specifications(pool, masks.members, "mlp", FAST, seed=0, precision="fp32", device="cpu")
     store, order = Store(tmp_path), []
-    original = schedule.fit_into_store
+    original = schedule.fit_with_one_of
 
-    def watched(spec, pool, store, wait):
+    def watched(spec, pool, store, wait, workers):
         order.append((spec.name, wait))
         if wait:
             held.__exit__(None, None, None)
-        original(spec, pool, store, wait)
+        original(spec, pool, store, wait, workers)
 
-    monkeypatch.setattr(schedule, "fit_into_store", watched)
+    monkeypatch.setattr(schedule, "fit_with_one_of", watched)
     held = store.lease(specs[0].name)
     held.__enter__()
     trained(pool, masks, store)

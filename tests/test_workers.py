@@ -13,7 +13,7 @@ import psutil
 import pytest
 from dask_cluster import Cluster
 
-from mia_utils import InputError, TrainConfig, balanced_masks, load_dataset, train
+from mia_utils import InputError, Store, TrainConfig, balanced_masks, load_dataset, train
 from mia_utils.engine import backend
 
 TASKS = """
@@ -84,6 +84,28 @@ def test_a_training_that_loses_its_workers_says_what_it_has(monkeypatch, tmp_pat
     pool, masks = load_dataset("digits"), balanced_masks(1797, models=4, seed=0)
     with pytest.raises(InputError, match="gone; 1 of the 4 models are stored, the same call goes"):
         train(pool, masks, "mlp", TrainConfig(epochs=1), store=tmp_path, jobs=2, progress=False)
+
+
+def test_threads_end_with_the_epoch_when_nobody_waits_for_them(tmp_path):
+    """As after Ctrl-C: the other training would go on for hours."""
+    from mia_utils.engine.schedule import fit_with_one_of
+    from mia_utils.engine.spec import specifications
+    from mia_utils.training.worker import Workers
+
+    pool, masks = load_dataset("digits"), balanced_masks(1797, models=2, seed=0)
+    options = {"seed": 0, "precision": "fp32", "device": "cpu"}
+    short, long = (
+        specifications(pool, masks.members[:1], "mlp", TrainConfig(epochs=epochs), **options)[0]
+        for epochs in (1, 100_000)
+    )
+    store, workers = Store(tmp_path), Workers("cpu", 2)
+    tasks = [(spec, pool, store, True, workers) for spec in (short, long)]
+    run = backend.in_threads(fit_with_one_of, tasks, 2, workers.stop)
+    assert next(run) == (0, None)
+    began = time.monotonic()
+    run.close()
+    assert time.monotonic() - began < 20
+    assert store.names() == [short.name] and list((tmp_path / "leases").iterdir()) == []
 
 
 # ---- a cluster -----------------------------------------------------------------------------------

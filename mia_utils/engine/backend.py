@@ -87,11 +87,21 @@ def in_turn(function: Callable[..., None], arguments: Sequence[tuple]) -> Iterat
 
 
 def in_threads(
-    function: Callable[..., None], arguments: Sequence[tuple], jobs: int
+    function: Callable[..., None],
+    arguments: Sequence[tuple],
+    jobs: int,
+    stop: Callable[[], None] = lambda: None,
 ) -> Iterator[Outcome]:
-    """`jobs` tasks at a time in threads of this process."""
+    """`jobs` tasks at a time in threads of this process.
+
+    `stop` is called when nobody listens any more (Ctrl-C): it makes tasks end that still run.
+    """
     with ThreadPoolExecutor(jobs, thread_name_prefix="training") as pool:
-        yield from _finished(pool, function, arguments, jobs)
+        try:
+            yield from _finished(pool, function, arguments, jobs)
+        except BaseException:
+            stop()
+            raise
 
 
 def in_processes(

@@ -108,7 +108,7 @@ def _run(
         tasks = [(spec, pool, store, wait, workers) for spec in specs]
         if jobs == 1:
             return in_turn(fit_with_one_of, tasks)
-        return in_threads(fit_with_one_of, tasks, jobs)
+        return in_threads(fit_with_one_of, tasks, jobs, workers.stop)
     path = pool_path(pool, store)
     folders = [os.path.abspath(folder) for folder in sys.path]
     tasks = [(spec, path, store.root.absolute(), folders, wait) for spec in specs]

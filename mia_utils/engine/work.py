@@ -6,6 +6,7 @@ import platform
 import threading
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from .spec import ModelSpec, recipe
 from .store import Store
 
 if TYPE_CHECKING:
+    from ..training.batches import SharedRows
     from ..training.worker import Worker, Workers
 
 _thread = threading.local()
@@ -49,8 +51,16 @@ def _own_worker(device: str) -> Worker:
     from ..training.worker import Worker
 
     if not hasattr(_thread, "worker") or _thread.worker.device != device:
-        _thread.worker = Worker(device)
+        _thread.worker = Worker(device, _shared_rows())
     return _thread.worker
+
+
+@cache
+def _shared_rows() -> SharedRows:
+    """One copy of the pool on a device for all threads of a worker process."""
+    from ..training.batches import SharedRows
+
+    return SharedRows()
 
 
 def fit_with_one_of(

@@ -156,6 +156,7 @@ def fit(
             return float(functional.cross_entropy(logits, torch.from_numpy(labels[watched])))
 
         for epoch in range(first, config.epochs):
+            worker.check()
             model.train()
             for change in place.changes:
                 change.epoch_begins(epoch)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import queue
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -102,6 +103,10 @@ class _Kind:
     precision: str
 
 
+class Stopped(Exception):
+    """A training that nobody waits for any more."""
+
+
 class Worker:
     """What a thread trains its models with, one after another.
 
@@ -116,6 +121,8 @@ class Worker:
     record : function or None
         How steps are recorded (see `graphs.GraphStep`): by default as CUDA graphs on a GPU, on a
         processor not at all.
+    stopped : threading.Event or None
+        Once it is set, `check` ends a training.
     """
 
     def __init__(
@@ -123,12 +130,25 @@ class Worker:
         device: str = "cpu",
         rows: SharedRows | None = None,
         record: Record | None = None,
+        stopped: threading.Event | None = None,
     ) -> None:
         self.device = device
+        self._stopped = stopped or threading.Event()
         self._rows = rows or SharedRows()
         self._stream = torch.cuda.Stream() if device == "cuda" else None
         self._record = record or (record_cuda if device == "cuda" else None)
         self._kept: tuple[_Kind, np.ndarray, np.ndarray, Place] | None = None
+
+    def check(self) -> None:
+        """For the loop, before each epoch.
+
+        Raises
+        ------
+        Stopped
+            If nobody waits for the model any more.
+        """
+        if self._stopped.is_set():
+            raise Stopped("the training was stopped")
 
     @contextlib.contextmanager
     def place(
@@ -212,9 +232,14 @@ class Workers:
 
     def __init__(self, device: str, count: int, record: Record | None = None) -> None:
         rows = SharedRows()
+        self._stopped = threading.Event()
         self._free: queue.LifoQueue[Worker] = queue.LifoQueue()
         for _ in range(count):
-            self._free.put(Worker(device, rows, record))
+            self._free.put(Worker(device, rows, record, self._stopped))
+
+    def stop(self) -> None:
+        """Their trainings end with the epoch: a thread cannot be killed."""
+        self._stopped.set()
 
     @contextlib.contextmanager
     def one(self) -> Iterator[Worker]:
