@@ -15,6 +15,7 @@ import torchvision.datasets
 
 from mia_utils.data import (
     Pool,
+    at_hand,
     data_root,
     download,
     load_dataset,
@@ -285,6 +286,16 @@ def test_a_link_to_nowhere_is_named_and_not_downloaded_over(tmp_path, link):
     with pytest.raises(InputError, match=f"{link}: a link to .*unmounted, where nothing is"):
         load_dataset("mnist", tmp_path)
     assert (tmp_path / link).is_symlink()
+
+
+def test_what_is_at_hand(tmp_path):
+    np.savez(tmp_path / "mine.npz", images=np.zeros((4, 2, 2), np.uint8), labels=[0, 1, 0, 1])
+    (tmp_path / "mine/train").mkdir(parents=True)  # the archive comes first
+    (tmp_path / "faces/train").mkdir(parents=True)
+    (tmp_path / "other").mkdir()
+    found = at_hand(tmp_path)
+    assert set(found) == {"mine", "faces", *EMBEDDED} and found["mine"].endswith("mine.npz")
+    assert set(at_hand(tmp_path / "nowhere")) == set(EMBEDDED)
 
 
 def test_a_link_to_an_archive_is_followed(tmp_path):

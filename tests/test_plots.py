@@ -14,6 +14,7 @@ from mia_utils.data import Pool
 from mia_utils.errors import InputError
 from mia_utils.evaluation import roc_curve
 from mia_utils.plots import style
+from mia_utils.training import layers
 
 
 @pytest.fixture(autouse=True)
@@ -249,3 +250,57 @@ def test_tables_carry_classes_a_caption_and_no_colours():
     assert 'verdict-yes" >agrees' in html and 'number" >0.750' in html
     with pytest.raises(InputError, match="green"):
         plots.styled(table, "x", verdicts={"verdict": {"agrees": "green"}})
+
+
+def test_a_sample_sheet_shows_classes_in_turn():
+    records = np.arange(12, dtype=np.uint8).repeat(4).reshape(12, 2, 2)
+    pool = Pool.from_arrays("p", records, np.arange(12) % 3)
+    grey, colour = plots.sample_sheet(
+        {"grey": pool, "colour": Pool.from_arrays("c", np.full((4, 2, 2, 3), 9), [0, 1, 0, 1])},
+        columns=4,
+    ).axes
+    sheet = np.asarray(grey.images[0].get_array())
+    assert sheet.shape == (5, 11, 4)  # two rows and four columns of 2x2 pixels, a gap of one
+    assert sheet[::3, ::3, 0].tolist() == [[6, 7, 8, 9], [10, 11, 0, 1]]
+    shown = np.asarray(colour.images[0].get_array())
+    assert (shown[0, 0] == [9, 9, 9, 255]).all()
+    assert shown[3, 0, 3] == 0 and sheet[0, 2, 3] == 0  # no image, a gap: transparent
+    assert grey.get_title(loc="left") == "grey"
+    table = Pool.from_arrays("t", np.eye(4), [0, 1, 0, 1])
+    for pools in ({}, {"table": table}):
+        with pytest.raises(InputError, match="no pool of images"):
+            plots.sample_sheet(pools)
+
+
+def test_a_sample_sheet_of_many_classes_spreads_over_them():
+    records = np.arange(200, dtype=np.uint8).repeat(4).reshape(200, 2, 2)
+    pool = Pool.from_arrays("p", records, np.arange(200) % 100)
+    (ax,) = plots.sample_sheet({"p": pool}, columns=5).axes
+    shown = np.asarray(ax.images[0].get_array())[::3, ::3, 0].ravel() % 100
+    assert shown[0] == 0 and shown[-1] == 99 and len(set(shown.tolist())) == 10
+
+
+def test_class_shares_show_the_classes_of_each_part():
+    labels = np.array([2, 0, 1, 0, 2, 2])
+    first, second = plots.class_shares(
+        labels, {"a": {"x": [0, 1, 5], "y": [3]}, "b": {"z": np.array([2, 4])}}
+    ).axes
+    shown = [np.asarray(image.get_array()).ravel().tolist() for image in first.images]
+    assert shown == [[0, 2, 2], [0]] and second.images[0].get_array().ravel().tolist() == [1, 2]
+    assert [text.get_text() for text in first.get_yticklabels()] == ["x", "y"]
+    for cuts in ({}, {"a": {"x": []}}):
+        with pytest.raises(InputError, match="empty part"):
+            plots.class_shares(labels, cuts)
+
+
+def test_networks_are_drawn_box_by_box():
+    found = {name: layers(name, (32, 32, 3), 10) for name in ("cnn", "resnet")}
+    cnn, resnet = plots.networks(found).axes
+    assert [len(ax.patches) for ax in (cnn, resnet)] == [4, 6]
+    heights = [box.get_height() for box in cnn.patches]
+    assert heights == sorted(heights, reverse=True) and len(set(heights)) == 4
+    words = [text.get_text() for text in resnet.texts]
+    assert words[:4] == ["64\n32x32", "conv", "64\n32x32", "2 x block"]
+    for nothing in ({}, {"cnn": []}):
+        with pytest.raises(InputError, match="no network"):
+            plots.networks(nothing)

@@ -11,10 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ..data import Pool, data_root, load_dataset
+from ..data import Pool, at_hand, data_root, load_dataset
 from ..data.archive import read_source
 from ..data.catalog import DOWNLOADED, EMBEDDED
-from ..data.mapped import is_mapped
 from ..data.pool import printable
 from ..errors import InputError
 from .options import at_least
@@ -42,22 +41,6 @@ Every command and chapter then takes NAME: mia run ... -p dataset NAME --data DI
 """
 _FEW = 40
 """Classes that are listed one a line."""
-
-
-def listing(root: Path) -> list[tuple[str, str]]:
-    """(name, where it is) of every data set that `load_dataset` could be asked for."""
-    archives = {path.stem for path in root.glob("*.npz")}
-    inside = [path for path in root.glob("*") if path.is_dir() and path.name not in archives]
-    mapped = {path.name for path in inside if is_mapped(path)}
-    folders = {path.name for path in inside if (path / "train").is_dir()} - mapped
-    missing = [name for name in DOWNLOADED if name not in archives | folders | mapped]
-    return [
-        *((name, "inside the package") for name in EMBEDDED),
-        *((name, f"{root / name}.npz") for name in sorted(archives)),
-        *((name, f"memory-mapped arrays in {root / name}") for name in sorted(mapped)),
-        *((name, f"image folder {root / name}, decoded on first use") for name in sorted(folders)),
-        *((name, "not here, downloaded on first use") for name in missing),
-    ]
 
 
 def describe(pool: Pool, *, near: bool = False) -> Iterator[str]:
@@ -182,7 +165,10 @@ def add_data(parser: argparse.ArgumentParser) -> None:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    for name, where in listing(data_root(arguments.data)):
+    found = at_hand(arguments.data)
+    missing = {n: "not here, downloaded on first use" for n in DOWNLOADED if n not in found}
+    own = {name: found[name] for name in sorted(found) if name not in EMBEDDED}
+    for name, where in ({n: found[n] for n in EMBEDDED} | own | missing).items():
         print(printable(f"{name:16} {where}"))
     return 0
 

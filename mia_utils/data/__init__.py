@@ -12,7 +12,7 @@ from __future__ import annotations
 from .archive import write_archive
 from .catalog import CATALOG, title
 from .duplicates import first_copies, near_copies
-from .load import data_root, load_dataset, open_pool
+from .load import at_hand, data_root, load_dataset, open_pool
 from .mapped import write_mapped
 from .pool import Pool
 from .splits import (
@@ -28,6 +28,7 @@ __all__ = [
     "CATALOG",
     "Masks",
     "Pool",
+    "at_hand",
     "balanced_masks",
     "data_root",
     "first_copies",

@@ -75,6 +75,30 @@ def load_dataset(
     return pool
 
 
+def at_hand(root: str | Path | None = None) -> dict[str, str]:
+    """The data sets that `load_dataset` finds without a download: {name: where it is}.
+
+    Parameters
+    ----------
+    root : path, default $MIA_DATA, else ~/.cache/mia/data
+    """
+    root = data_root(root)
+    archives = sorted(root.glob("*.npz"))
+    folders = sorted(path for path in root.glob("*") if path.is_dir())
+    images = {
+        path.name: f"image folder {path}, decoded on first use"
+        for path in folders
+        if (path / "train").is_dir()
+    }
+    mapped = {path.name: f"memory-mapped arrays in {path}" for path in folders if is_mapped(path)}
+    return {
+        **images,
+        **mapped,
+        **{path.stem: str(path) for path in archives},
+        **dict.fromkeys(EMBEDDED, "inside the package"),
+    }
+
+
 def check_name(name: str) -> None:
     """Refuse what cannot be the name of a data set.
 

@@ -10,6 +10,8 @@ from .distributions import distributions
 from .gap import accuracy_against_gap
 from .margins import record_margins
 from .matrix import matrix
+from .networks import networks
+from .pools import class_shares, sample_sheet
 from .roc import roc
 from .samples import samples
 from .style import MEMBER, NONMEMBER, attack_style, use_style
@@ -21,11 +23,14 @@ __all__ = [
     "accuracy_against_gap",
     "attack_style",
     "bands",
+    "class_shares",
     "defense_arrows",
     "distributions",
     "matrix",
+    "networks",
     "record_margins",
     "roc",
+    "sample_sheet",
     "samples",
     "shadow_training",
     "styled",
