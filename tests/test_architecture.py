@@ -36,7 +36,9 @@ def declared(*extras: str) -> set[str]:
                 seen.add(extra)
                 waiting += PROJECT["optional-dependencies"][extra]
         else:
-            found.add(re.sub(r"[-_.]+", "-", requirement.name).lower())
+            # dask[distributed] brings a distribution of that name
+            for name in (requirement.name, *requirement.extras):
+                found.add(re.sub(r"[-_.]+", "-", name).lower())
     return found
 
 
@@ -94,10 +96,16 @@ from synthetic import scene
 
 assert all(getattr(mia_utils, name) for name in mia_utils.__all__)
 shadow, population, target = scene(8, seed=1, shadow_leak=2.0, target_leak=2.0)
+done = []
 for name, factory in FACTORIES.items():
-    attack = factory().fit(shadow, population)
+    try:
+        attack = factory().fit(shadow, population)
+    except ModuleNotFoundError as error:
+        assert "torch" in str(error) and name.startswith("learned"), name  # its own network
+        continue
     evaluate(attack.score(target), target.members, attack.threshold_)
-print(len(FACTORIES), "attacks")
+    done.append(name)
+print(len(done), "attacks")
 """
 
 

@@ -3,6 +3,7 @@
 import errno
 import subprocess
 import sys
+import tomllib
 from importlib import import_module
 
 import nbformat
@@ -166,6 +167,17 @@ def test_full_disk_and_interruption(notebook, monkeypatch, capsys):
     monkeypatch.setattr(mia_utils.cli.run, "run_notebook", interrupted)
     assert cli.main(["run", str(notebook)]) == 130
     assert capsys.readouterr().err.startswith("mia: stopped")
+
+
+def test_what_is_not_installed_is_named_with_its_extra(notebook, monkeypatch, capsys):
+    def missing(*args, **kwargs):
+        raise ModuleNotFoundError("No module named 'papermill'", name="papermill.engines")
+
+    monkeypatch.setattr(mia_utils.cli.run, "run_notebook", missing)
+    assert cli.main(["run", str(notebook)]) == 2
+    assert "papermill is not installed: pip install 'mia-utils[book]'" in error_line(capsys)
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    assert set(cli.EXTRAS.values()) <= set(extras["optional-dependencies"])
 
 
 def test_a_bug_is_no_input_error(notebook, monkeypatch):

@@ -112,7 +112,9 @@ def test_what_cannot_be_a_setting_is_refused_in_one_line(given, message):
     assert message in str(caught.value) and "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("other", ["mixup", "relax_loss", "early_stopping", "soft_labels", "compile"])
+@pytest.mark.parametrize(
+    "other", ["mixup", "relax_loss", "early_stopping", "soft_labels", "compile"]
+)
 def test_what_an_accountant_does_not_count_is_refused_with_dp(other):
     from mia_utils import DPConfig
 
@@ -156,7 +158,9 @@ def test_the_rate_of_one_cycle_rises_for_a_fifth_and_falls_to_nothing():
     rates = [config.rate(epoch) for epoch in np.linspace(0, 20, 201)]
     assert rates[0] == 0 and rates[-1] == pytest.approx(0, abs=1e-12)
     assert max(rates) == rates[40] == 0.5
-    assert np.allclose(np.diff(rates[:41]), 0.5 / 40) and np.allclose(np.diff(rates[40:]), -0.5 / 160)
+    assert np.allclose(np.diff(rates[:41]), 0.5 / 40) and np.allclose(
+        np.diff(rates[40:]), -0.5 / 160
+    )
 
 
 def test_the_rate_drops_after_the_epoch_that_is_named():

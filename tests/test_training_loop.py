@@ -105,9 +105,7 @@ def test_one_cycle_changes_the_rate_at_every_step(monkeypatch):
     from mia_utils.training.worker import Place
 
     rates, original = [], Place.set_rate
-    monkeypatch.setattr(
-        Place, "set_rate", lambda self, lr: rates.append(lr) or original(self, lr)
-    )
+    monkeypatch.setattr(Place, "set_rate", lambda self, lr: rates.append(lr) or original(self, lr))
     run({"schedule": "one_cycle", "epochs": 10, "lr": 0.01}, TABLE, "mlp")
     steps = -(-int(MEMBERS.sum()) // 8) * 10
     assert len(rates) == len(set(rates)) == steps

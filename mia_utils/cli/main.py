@@ -24,6 +24,13 @@ COMMANDS = {
     "audit": ("mia_utils.cli.audit:add", "how much a model gives away, as a report"),
     "data": ("mia_utils.cli.data:add_data", "list, make and check data sets"),
 }
+EXTRAS = {
+    **dict.fromkeys(("torch", "torchvision", "opacus", "safetensors", "tqdm", "PIL"), "train"),
+    **dict.fromkeys(("papermill", "nbformat", "nbclient", "jupytext", "ipykernel"), "book"),
+    **dict.fromkeys(("jupyter_client", "psutil", "yaml"), "book"),
+    "distributed": "cluster",
+}
+"""Which extra brings a module that the core does without."""
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -82,6 +89,11 @@ def main(argv: list[str] | None = None) -> int:
         return 130
     except InputError as error:
         return _fail(error, 2)
+    except ModuleNotFoundError as error:
+        module = (error.name or "").partition(".")[0]
+        if module not in EXTRAS:
+            raise
+        return _fail(f"{module} is not installed: pip install 'mia-utils[{EXTRAS[module]}]'", 2)
     except BrokenPipeError:  # `mia ... | head`
         sys.stderr.close()
         return 0
