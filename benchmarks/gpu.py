@@ -29,6 +29,8 @@ from mia_utils.data import Masks
 from mia_utils.engine.backend import in_threads
 from mia_utils.training.device import describe, one_thread
 from mia_utils.training.loop import fit
+from mia_utils.training.recipes import MODERN
+from mia_utils.training.recipes import modern as modern_recipe
 from mia_utils.training.worker import Workers
 
 from . import loops
@@ -39,16 +41,7 @@ SHAPE, CLASSES = (32, 32, 3), 10
 CASES = {"CIFAR cnn": ("cnn", 30_000), "CIFAR resnet": ("resnet", 15_000)}
 STREAMS = {"CIFAR cnn": (1, 4, 8, 16), "CIFAR resnet": (1, 2, 4)}
 COMPILED = {"CIFAR cnn": (1, 8), "CIFAR resnet": (1, 2)}
-MODELS, HALF = 64, 25_000
-MODERN = {
-    "optimizer": "sgd",
-    "lr": 0.4,
-    "nesterov": True,
-    "weight_decay": 5e-4,
-    "batch_size": 512,
-    "schedule": "one_cycle",
-    "augmentation": "crop_flip",
-}
+MODELS, HALF, BATCH = 64, 25_000, MODERN.batch_size
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -160,7 +153,7 @@ def modern(path: str | None, epochs: int) -> dict[str, float]:
     members = np.zeros(len(labels), bool)
     inside = np.flatnonzero(split)
     members[np.random.default_rng(0).permutation(inside)[:HALF]] = True
-    config = TrainConfig(epochs=epochs, **MODERN)
+    config = modern_recipe(epochs=epochs, batch_size=BATCH)
     workers, trained = Workers(DEVICE, 1), []
 
     def one(seed: int) -> None:
@@ -220,7 +213,7 @@ def main(arguments: list[str]) -> int:
         verdict = {"yes": "met", "no": "NOT met", "": ""}[row.met]
         print(f"{row.benchmark:16s} {row.what:58s} {row.value:7.2f} {row.goal:13s} {verdict}")
     if "out" in given:
-        Path(given["out"]).write_text(json.dumps(everything, indent=1) + "\n")
+        Path(given["out"]).write_text(json.dumps(everything, indent=1) + "\n", "utf-8")
     return 0
 
 

@@ -89,7 +89,7 @@ def test_the_gpu_benchmark_measures_every_kind_of_loop(monkeypatch, tmp_path, ca
         "DEVICE": "cpu", "SHAPE": (8, 8, 3), "MODELS": 1, "HALF": 4,
         "CASES": {"CIFAR cnn": ("cnn", 16), "CIFAR resnet": ("mlp", 16)},
         "STREAMS": dict.fromkeys(gpu.STREAMS, (1, 2)),
-        "MODERN": {**gpu.MODERN, "batch_size": 32},
+        "BATCH": 32,
     }.items():  # fmt: skip
         monkeypatch.setattr(gpu, name, value)
     monkeypatch.setattr(torch, "compile", lambda model, dynamic: model)
