@@ -264,6 +264,22 @@ def test_a_store_that_cannot_be_written_still_serves_what_it_has(pool, masks, tm
         trained(pool, masks, store, seed=1)
 
 
+def test_a_store_that_cannot_be_made_is_known_before_any_training(
+    pool, masks, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("mia_utils.training.loop.fit", None)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DiskError, match="file/store: cannot be written .*MIA_STORE"):
+        trained(pool, masks, tmp_path / "file" / "store")
+
+
+def test_records_are_strict_json(tmp_path):
+    """What other readers of JSON refuse is not written."""
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        Store(tmp_path).put(NAME, {"epsilon": float("inf")}, LOGITS, WEIGHTS)
+    assert list(tmp_path.glob("models/*")) == []
+
+
 def test_what_a_kill_left_of_storing_a_model_goes_when_it_is_trained(pool, masks, tmp_path):
     (spec, _) = specifications(
         pool, masks.members, "mlp", FAST, seed=0, precision="fp32", device="cpu"

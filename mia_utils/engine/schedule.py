@@ -9,11 +9,12 @@ from collections.abc import Iterator, Sequence
 
 from ..data import Pool
 from ..errors import DiskError, InputError
+from ..paths import ready
 from .backend import LostWorkers, Outcome, in_processes, in_threads, in_turn, on_cluster
 from .place import has_cuda
 from .pools import pool_path
 from .spec import ModelSpec
-from .store import LOGITS, Store
+from .store import CHOICE, LOGITS, Store
 from .work import Diverged, circumstances, fit_with_one_of, open_and_fit
 
 _NAMED = 3
@@ -62,6 +63,7 @@ def train_models(
             "here; train them where there is one (`mia store export` and `import` move models), or "
             "pass device='cpu'"
         )
+    ready(store.root, CHOICE)  # before hours of work
     failed = {spec.name: error for spec in specs if (error := _known_failure(spec, store))}
     left = [spec for spec in specs if spec.name not in failed]
     jobs = min(jobs or _default_jobs(specs[0], pool), max(1, len(left)))
