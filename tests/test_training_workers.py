@@ -1,6 +1,9 @@
 """Several models at a time in one process: recorded steps, one pool, nobody's bits disturbed.
 
-What records a step on a GPU has a stand-in here that replays it from the same memory.
+What records a step on a GPU has a stand-in here that replays it from the same memory. On a GPU, also
+where little else is installed:
+
+    python -m pytest --noconftest -m gpu tests/test_training_workers.py tests/test_stepping.py
 """
 
 from __future__ import annotations
