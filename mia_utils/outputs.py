@@ -6,13 +6,13 @@ import json
 import os
 import warnings
 import zipfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from dataclasses import replace as dataclass_replace
 from pathlib import Path
 
 import numpy as np
 
-from .arrays import as_array
+from .arrays import as_array, as_bool
 from .data import Pool
 from .errors import InputError, InputWarning
 from .files import whole_file
@@ -214,6 +214,25 @@ class Outputs:
     def replace(self, **changes) -> Outputs:
         """A copy with some fields changed (validated again)."""
         return dataclass_replace(self, **changes)
+
+    def judged_on(self, evaluated) -> Outputs:
+        """The same answers with other evaluated pairs, bool (M, N); logits are not read again.
+
+        Raises
+        ------
+        InputError
+            If the shape or type does not fit.
+        """
+        mask = as_bool(evaluated, "evaluated")
+        if mask.shape != self.members.shape:
+            raise InputError(
+                f"evaluated has shape {mask.shape}; expected (models, records) = "
+                f"{self.members.shape}"
+            )
+        other = object.__new__(Outputs)
+        other._set({name.name: getattr(self, name.name) for name in fields(self)})
+        other._set({"evaluated": mask})
+        return other
 
     def select(self, models=None, records=None) -> Outputs:
         """Some models and some records: each an int, slice, index array or bool mask.

@@ -10,6 +10,9 @@ from .. import evaluation
 from ..errors import InputError
 from ..outputs import Outputs, check_outputs
 
+_AT_ONCE = 2**24
+"""Logits that are held in double precision at once."""
+
 
 def best_threshold(scores: np.ndarray, members: np.ndarray) -> float:
     """Threshold of the best balanced accuracy; both arrays have one shape, no score is NaN.
@@ -102,8 +105,11 @@ class Attack:
         return scores >= threshold
 
     def _score_model(self, target: Outputs, model: int, used: np.ndarray) -> np.ndarray:
-        """Scores (n,) of the `used` records, bool (N,), of one model."""
-        return self._score_records(target.logits[model][used], target.labels[used])
+        """Scores (n,) of the `used` records, bool (N,), of one model; a few records at a time."""
+        logits, rows = target.logits[model], np.flatnonzero(used)
+        parts = np.array_split(rows, -(-rows.size * target.classes // _AT_ONCE))
+        scored = [self._score_records(logits[part], target.labels[part]) for part in parts]
+        return np.concatenate(scored)
 
     def _score_records(self, logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """Scores (n,) of one model's logits (n, C) for records with these labels (n,)."""

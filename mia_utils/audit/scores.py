@@ -216,23 +216,20 @@ def _score(name, recipe, target, shadows, online, known, fold) -> tuple[np.ndarr
     if recipe.fitted == "shadows":
         narrowed = target if name in _HELD_OUT_IN_ALL else _only(target, known)
         return recipe.make(online).fit(shadows).score(narrowed)[0], None
-    judged = target if shadows is None or recipe.fitted != "both" else _only(target, known)
+    used = target.evaluated[0] if recipe.fitted != "both" else target.evaluated[0] & known
     scores = np.full(fold.shape, np.nan)
     for half in (0, 1):
-        rows, others = (
-            np.flatnonzero((fold == side) & judged.evaluated[0]) for side in (half, 1 - half)
-        )
-        here, there = judged.select(records=rows), judged.select(records=others)
+        here, there = (used & (fold == side) for side in (half, 1 - half))
         attack = recipe.make(online)
         if recipe.fitted == "halves":
-            attack.fit(there)
+            attack.fit(target.judged_on(there[None]))
         else:
-            outside = there.select(records=~there.members[0])
+            outside = target.select(records=there & ~target.members[0])
             attack.fit(shadows if recipe.fitted == "both" else None, population=outside)
-        scores[rows] = attack.score(here)[0]
+        scores[here] = attack.score(target.judged_on(here[None]))[0][here]
     return scores, fold
 
 
 def _only(target: Outputs, known: np.ndarray) -> Outputs:
     """`target`, judged on records that the reference models know."""
-    return target if known[target.evaluated[0]].all() else target.replace(evaluated=known[None])
+    return target.judged_on((target.evaluated[0] & known)[None])
