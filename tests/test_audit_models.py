@@ -247,7 +247,7 @@ def test_a_forest_is_audited_with_reference_forests(tmp_path, capsys):
 
 
 def test_a_network_is_audited_with_reference_networks_of_the_engine(tmp_path):
-    table, members = _table(tmp_path)
+    table, _members = _table(tmp_path)
     material = read_material(table)
     save_file(network(material.pool.shape, 2).state_dict(), tmp_path / "w.safetensors")
     data, shadows = answers_of(

@@ -191,7 +191,7 @@ def _read(file: Path, size: int | None) -> np.ndarray:
         return read_rgb(file, (size, size) if size else None)
     except MemoryError:
         raise
-    except Exception as error:  # noqa: BLE001 (Pillow raises many kinds on broken files)
+    except Exception as error:
         raise InputError(
             f"{file}: damaged ({' '.join(str(error).split())[:80] or type(error).__name__}); "
             "replace it, or take it out"

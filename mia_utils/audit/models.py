@@ -45,7 +45,7 @@ def ask(model: Model, pool: Pool) -> np.ndarray:
             found = np.asarray(model.logits(records))
         except InputError:
             raise
-        except Exception as error:  # noqa: BLE001 (somebody else's code raises anything)
+        except Exception as error:
             raise InputError(
                 f"the model failed on records of shape {records.shape}: {type(error).__name__}: "
                 f"{' '.join(str(error).split())}"
@@ -154,7 +154,7 @@ def load_weights(path: str | os.PathLike) -> dict:
             )
     except InputError:
         raise
-    except Exception as error:  # noqa: BLE001 (damaged files raise many kinds)
+    except Exception as error:
         text = " ".join(str(error).split())
         if "weights_only" in text.lower() or "unsupported" in text.lower():
             text = "it holds more than tensors, which could run code; save model.state_dict() alone"
@@ -222,7 +222,7 @@ def load_estimator(function: str):
     made = load_factory(function)
     try:
         estimator = made()
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:
         raise InputError(
             f"{function}() failed: {type(error).__name__}: {' '.join(str(error).split())}; without "
             "--weights it is called without arguments and returns a classifier"
@@ -255,7 +255,7 @@ def fitted(estimator, pool: Pool, members: np.ndarray, seed: int) -> EstimatorMo
         if hasattr(copy, "get_params") and "random_state" in copy.get_params():
             copy.set_params(random_state=seed)
         copy.fit(_rows(pool.records[members]), pool.labels[members])
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:
         raise InputError(
             f"{type(estimator).__name__} cannot be fitted anew on {int(members.sum())} records: "
             f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
@@ -282,7 +282,7 @@ class HuggingFaceModel:
             self.model = transformers.AutoModelForImageClassification.from_pretrained(
                 folder, use_safetensors=True, **options
             ).eval()
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:
             raise InputError(
                 f"{folder}: not an image classifier ({' '.join(str(error).split())[:200]}); "
                 "expected config.json, preprocessor_config.json and model.safetensors"

@@ -146,7 +146,7 @@ def exposure(found: dict) -> Markup:
 def _bars(axes: _Axes, edges: Sequence[float], shares: Sequence[float]) -> str:
     floor = axes.at_y(0.0)
     parts = [f"M{axes.at_x(edges[0]):.1f} {floor:.1f}"]
-    for left, right, share in zip(edges[:-1], edges[1:], shares, strict=True):
+    for _left, right, share in zip(edges[:-1], edges[1:], shares, strict=True):
         parts.append(f"V{axes.at_y(share):.1f}H{axes.at_x(right):.1f}")
     return "".join(parts) + f"V{floor:.1f}Z"
 
