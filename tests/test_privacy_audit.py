@@ -15,6 +15,7 @@ from mia_utils.evaluation.epsilon import (
     split_epsilon,
 )
 
+COINS = np.arange(4.0), np.arange(4) > 1
 RUNS, MOST = 500, 37  # more than 37 of 500 above the truth refute a level of 5 % (p < 0.01)
 GUESSES = (20, 50, 100, 200, 400)
 
@@ -80,6 +81,115 @@ def test_members_of_other_classes_than_the_rest_tell_nothing():
     assert split_epsilon(labels + 0.0, members, labels).epsilon == 0
 
 
+# ---- equal scores ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("inside_first", [False, True])
+def test_a_constant_score_shows_nothing_in_whatever_order(inside_first):
+    """Taken by position, the first and the last rows look like a perfect attack."""
+    coins = (np.arange(1000) < 500) == inside_first
+    assert one_run_epsilon(np.full(1000, 0.3), coins, guesses=(100, 1000)).epsilon == 0
+    assert split_epsilon(np.full(1000, 0.3), coins, np.arange(1000) % 3).epsilon == 0
+    assert many_runs_epsilon(np.zeros(500), np.zeros(500), threshold=0.0) == 0
+
+
+@pytest.mark.parametrize("digits", [0, 1, 9])
+def test_the_order_of_the_records_and_the_names_of_the_classes_change_nothing(digits):
+    rng = np.random.default_rng(11)
+    coins, labels = rng.random(1500) < 0.5, rng.integers(0, 4, 1500)
+    scores = (1.5 * coins + rng.normal(size=1500)).round(digits)
+    audits = []
+    for turn in range(6):
+        order = [np.arange(1500), np.argsort(coins), np.argsort(~coins)][min(turn, 2)]
+        order = rng.permutation(1500) if turn > 2 else order
+        names = rng.permutation(4)[labels] if turn % 2 else labels
+        s, c = scores[order], coins[order]
+        audits.append(
+            (one_run_epsilon(s, c, guesses=(40, 200, 1000)), split_epsilon(s, c, names[order]))
+        )
+    assert all(audit == audits[0] for audit in audits)
+    assert audits[0][0].epsilon > 0.5 and audits[0][1].epsilon > 0.2
+
+
+@pytest.mark.parametrize("levels, delta", [(2, 0.0), (5, 1e-4), (40, 0.0)])
+def test_equal_scores_show_leakage_in_a_coin_no_more_often_than_the_level(levels, delta):
+    """Rows sorted by what is to be found out, which an order of rows would show."""
+    rng = np.random.default_rng([12, levels])
+    coins = np.arange(400) < 200
+    found = np.zeros(2)
+    for _ in range(RUNS):
+        included = np.sort(rng.random(400) < 0.5)
+        scores = rng.integers(0, levels, 400)
+        one = one_run_epsilon(scores, included, guesses=GUESSES, delta=delta)
+        split = split_epsilon(scores, coins, np.zeros(400), delta=delta)
+        found += one.epsilon > 0, split.epsilon > 0
+    assert (found <= MOST).all()
+
+
+@pytest.mark.parametrize("epsilon", [0.5, 2.0])
+def test_an_answer_of_two_values_is_audited_validly_and_not_in_vain(epsilon):
+    rng = np.random.default_rng(13)
+    bounds = []
+    for _ in range(RUNS):
+        included = rng.random(2000) < 0.5
+        honest = rng.random(2000) < 1 / (1 + math.exp(-epsilon))
+        said = (included == honest).astype(int)
+        bounds.append(one_run_epsilon(said, included, guesses=(200, 1800)).epsilon)
+    assert sum(bound > epsilon for bound in bounds) <= MOST
+    assert np.median(bounds) > 0.7 * epsilon
+
+
+def test_the_choice_among_equals_is_worth_what_nearly_all_choices_give():
+    """Ten sure guesses at each end; of the rest of the guesses all but one in twenty give as much."""
+    rng = np.random.default_rng(14)
+    scores = np.r_[np.full(10, 3.0), np.zeros(80), np.full(10, -3.0)]
+    included = np.r_[np.ones(10, bool), np.arange(80) % 4 > 0, np.zeros(10, bool)]
+    found = one_run_epsilon(scores, included, guesses=(60,))
+    ends = []
+    for _ in range(4000):
+        middle = rng.permutation(included[10:90])
+        ends.append((10 + middle[:20].sum(), 10 + (~middle[20:40]).sum()))
+    high, low = np.array(ends).T
+    assert found.right == np.quantile(high, 0.025) + np.quantile(low, 0.025)
+    refuted = one_run_p_value(100, 60, found.right, found.epsilon, 0.0)
+    assert refuted == pytest.approx(0.05 * 0.95, abs=1e-4) or found.epsilon == 0
+    sure = one_run_epsilon(scores, included, guesses=(20,))
+    assert sure.right == 20
+    assert one_run_p_value(100, 20, 20, sure.epsilon, 0.0) == pytest.approx(0.05, abs=1e-4)
+
+
+# ---- many guesses ------------------------------------------------------------------------------
+
+
+def test_the_error_is_shared_out_among_the_numbers_of_guesses():
+    scores, included = randomised_response(2.0, 400, np.random.default_rng(15))
+    both = one_run_epsilon(scores, included, guesses=(100, 200, 100))
+    each = [one_run_epsilon(scores, included, guesses=(r,), level=0.975) for r in (100, 200)]
+    best = max(each, key=lambda one: one.epsilon)
+    assert both.epsilon == pytest.approx(best.epsilon) and both.guesses == best.guesses
+    assert both.certifiable == pytest.approx(max(one.certifiable for one in each))
+    assert (both.level, both.m) == (0.95, 400)
+
+
+def test_the_highest_scores_are_guessed_in_and_the_lowest_out():
+    included = np.arange(100) % 2 == 0
+    assert one_run_epsilon(1.0 * included, included, guesses=(100,)).right == 100
+    assert one_run_epsilon(-1.0 * included, included, guesses=(100,)).right == 0
+    only_high = np.r_[np.arange(50), -rng_of(16, 50)]
+    found = one_run_epsilon(only_high, np.arange(100) < 50, guesses=(20,))
+    assert (found.right, found.guesses) == (20, 20)
+
+
+def rng_of(seed, count):
+    return np.random.default_rng(seed).random(count) + 1
+
+
+def test_scores_may_come_as_lists_and_coins_as_zeros_and_ones():
+    scores, included = randomised_response(2.0, 200, np.random.default_rng(17))
+    plain = one_run_epsilon(scores, included, guesses=(100,))
+    assert one_run_epsilon(list(scores), included.astype(int), guesses=[100.0]) == plain
+
+
 def test_the_best_of_many_guess_counts_without_correction_would_lie():
     """What the correction is for: the uncorrected maximum finds leakage in a coin."""
     rng = np.random.default_rng(2)
@@ -109,6 +219,69 @@ def test_delta_weakens_the_bound():
         one_run_epsilon(scores, included, guesses=(100,), delta=d).epsilon for d in (0.0, 1e-3)
     )
     assert approximate < pure
+
+
+@pytest.mark.parametrize("delta", [0.0, 1e-3])
+@pytest.mark.parametrize("right", [150, 200])
+def test_a_bound_of_pairs_is_that_of_two_steps_of_privacy(delta, right):
+    """P <= e^eps (e^eps P'' + delta) + delta, by an independent search."""
+    scores = np.r_[np.ones(right), np.zeros(200 - right), np.zeros(right), np.ones(200 - right)]
+    members = np.arange(400) < 200
+    # In a class of its own each pair is known: the attack is right about so many of them.
+    labels = np.arange(400) % 200
+    found = split_epsilon(scores, members, labels, shares=(1.0,), delta=delta)
+    assert (found.right, found.guesses, found.m) == (right, 200, 200)
+    grid = np.linspace(0, 6, 60_001)
+    refuted = [
+        one_run_p_value(200, 200, right, 2 * e, (1 + math.exp(e)) * delta) < 0.05
+        for e in grid[::20]
+    ]
+    assert found.epsilon == pytest.approx(grid[::20][np.flatnonzero(refuted).max()], abs=3e-3)
+
+
+def test_the_allowed_rate_is_that_of_both_inequalities():
+    """TPR <= e^eps FPR + delta, and the same of what is spared, solved for the TPR."""
+    for epsilon, delta in ((0.5, 0.0), (0.5, 0.1), (2.0, 0.01)):
+        fpr = np.array([0.0, 0.01, 0.1, 0.3, 0.6, 0.9, 1.0])
+        first = np.exp(epsilon) * fpr + delta
+        second = 1 - np.exp(-epsilon) * (1 - fpr - delta)
+        expected = np.minimum(1, np.minimum(first, second))
+        np.testing.assert_allclose(dp_curve(fpr, epsilon, delta), expected)
+        assert (expected < first).any() and (expected < np.minimum(1, second)).any()
+
+
+def test_a_promise_as_large_as_one_likes_allows_all():
+    for epsilon in (300.0, 1000.0, 1e9, math.inf):
+        np.testing.assert_array_equal(dp_curve([1e-9, 0.5, 1.0], epsilon), 1.0)
+    assert dp_curve(0.0, 1000.0, 1e-5) == pytest.approx(1e-5)
+
+
+def test_many_runs_by_hand_in_both_directions():
+    """Found 70 of 100 and spared 90 of 100; then the two exchanged."""
+    from scipy.stats import beta
+
+    def low(k):
+        return beta.ppf(0.025, k, 101 - k)
+
+    delta = 0.05
+    more, less = np.arange(100) < 70, np.arange(100) < 10
+    found = many_runs_epsilon(more, less, threshold=0.5, delta=delta)
+    ratios = ((low(70) - delta) / (1 - low(90)), (low(90) - delta) / (1 - low(70)))
+    assert found == pytest.approx(math.log(max(ratios)))
+    turned = many_runs_epsilon(~less, ~more, threshold=0.5, delta=delta)
+    assert turned == pytest.approx(found)
+    assert ratios[0] > 1.5 * ratios[1]
+    assert many_runs_epsilon(less, more, threshold=0.5) == 0
+
+
+def test_many_runs_show_leakage_in_a_coin_no_more_often_than_the_level():
+    rng = np.random.default_rng(18)
+    above = sum(
+        many_runs_epsilon(*rng.integers(0, 3, (2, 200)), threshold=t, delta=0.0) > 0
+        for _ in range(RUNS)
+        for t in (1, 2)
+    )
+    assert above <= 2 * MOST
 
 
 def test_many_runs_of_a_gaussian_mechanism():
@@ -174,7 +347,7 @@ def test_the_dp_curve_is_the_trade_off_of_randomised_response():
 @pytest.mark.parametrize(
     "call, word",
     [
-        (lambda: one_run_epsilon(np.zeros(4), np.zeros(3, bool), guesses=(2,)), "expected float"),
+        (lambda: one_run_epsilon(np.zeros(4), np.zeros(3, bool), guesses=(2,)), "one of each"),
         (lambda: split_epsilon(np.zeros(4), np.zeros(3, bool), np.zeros(4)), "one of each"),
         (lambda: split_epsilon(np.zeros(4), np.ones(4, bool), np.zeros(4)), "no class has both"),
         (lambda: split_epsilon(np.zeros(2), np.arange(2) > 0, np.zeros(2)), "1 pair"),
@@ -187,6 +360,19 @@ def test_the_dp_curve_is_the_trade_off_of_randomised_response():
         (lambda: one_run_epsilon(np.zeros(4), np.zeros(4, bool), guesses=()), "even numbers"),
         (lambda: one_run_epsilon(np.full(4, np.nan), np.zeros(4, bool), guesses=(2,)), "finite"),
         (lambda: many_runs_epsilon(np.zeros(0), np.zeros(3), threshold=0.0), "some of each"),
+        (lambda: many_runs_epsilon([1.0, math.nan], [0.0], threshold=0.5), "NaN"),
+        (lambda: many_runs_epsilon([1.0], [0.0], threshold=math.nan), "NaN"),
+        (lambda: many_runs_epsilon([1.0], [0.0], threshold=0.5, delta=1.0), "delta=1.0"),
+        (lambda: many_runs_epsilon([1.0], [0.0], threshold=0.5, level=1.0), "level=1.0"),
+        (lambda: one_run_epsilon(*COINS, guesses=(2,), delta=-0.1), "delta=-0.1"),
+        (lambda: one_run_epsilon(*COINS, guesses=(2,), level=95), "level=95"),
+        (lambda: one_run_epsilon(*COINS, guesses=(6,)), "from 2 to m=4"),
+        (lambda: one_run_epsilon(np.zeros(4), np.arange(4), guesses=(2,)), "included"),
+        (lambda: split_epsilon(*COINS, np.zeros(4), shares=()), "shares"),
+        (lambda: split_epsilon(*COINS, np.zeros(3)), r"labels \(3,\)"),
+        (lambda: dp_curve(0.1, -1.0), "epsilon=-1.0"),
+        (lambda: dp_curve(0.1, math.nan), "epsilon=nan"),
+        (lambda: dp_curve(0.1, 1.0, 1.0), "delta=1.0"),
         (lambda: gaussian_epsilon(1.0, 1e-5), "auc=1.0"),
     ],
 )

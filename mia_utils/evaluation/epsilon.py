@@ -11,14 +11,24 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from scipy import stats
 from scipy.optimize import brentq
 
+from ..arrays import as_bool, as_numbers
 from ..errors import InputError
+from .intervals import check_level
 
 _LARGEST = 50.0  # epsilon beyond which nobody asks
+_TIED = 0.05
+"""Share of a test's error that is spent on the choice among equal scores, where there is one."""
+
+
+def _check_delta(delta: float) -> None:
+    if not 0 <= delta < 1:
+        raise InputError(f"delta={delta!r}; expected a number in [0, 1)")
 
 
 def dp_curve(fpr: np.ndarray, epsilon: float, delta: float = 0.0) -> np.ndarray:
@@ -26,13 +36,21 @@ def dp_curve(fpr: np.ndarray, epsilon: float, delta: float = 0.0) -> np.ndarray:
 
     min(1, e^eps fpr + delta, 1 - e^-eps (1 - delta - fpr)): Kairouz, Oh & Viswanath (2015).
 
+    Raises
+    ------
+    InputError
+        If epsilon is negative or no number, or delta is not in [0, 1).
+
     >>> round(float(dp_curve(0.1, 0.0)), 12)
     0.1
     """
     fpr = np.asarray(fpr, dtype=np.float64)
+    _check_delta(delta)
+    if not epsilon >= 0:
+        raise InputError(f"epsilon={epsilon!r}; expected a number >= 0")
     if math.isinf(epsilon):
         return np.ones_like(fpr)
-    left = math.exp(epsilon) * fpr + delta
+    left = math.exp(min(epsilon, 700)) * fpr + delta  # e^700 is about the last number
     right = 1 - math.exp(-epsilon) * (1 - delta - fpr)
     return np.clip(np.minimum(left, right), 0, 1)
 
@@ -84,6 +102,9 @@ def one_run_epsilon(
     The highest scores are guessed in, the lowest out, half of the guesses each. Each number of
     guesses is a test of its own; the error is shared out among them, so that the best may be taken.
 
+    The order of the canaries counts for nothing. Where the last guess has to be made among equal
+    scores, the outcome is what all but a few of the possible choices give at least.
+
     Parameters
     ----------
     scores : float (m,)
@@ -96,20 +117,32 @@ def one_run_epsilon(
     Raises
     ------
     InputError
-        If shapes disagree or a number of guesses is odd or larger than m.
+        If shapes disagree, a score is NaN or infinite, a number of guesses is odd or larger than m,
+        or delta or level is out of range.
     """
-    scores, included = np.asarray(scores, dtype=np.float64), np.asarray(included)
-    if scores.ndim != 1 or scores.shape != included.shape or included.dtype != bool:
+    scores, included = _pairs(scores, included, "included", "canary")
+    m, guesses = scores.size, tuple(guesses)
+    if not guesses or any(r < 2 or r % 2 or r > m for r in guesses):
+        raise InputError(f"guesses={guesses}; expected even numbers from 2 to m={m}")
+    outcomes = []
+    for r in sorted({int(r) for r in guesses}):
+        high, some = _right(scores, included, r // 2)
+        low, others = _right(-scores, ~included, r // 2)
+        outcomes.append((r, high + low, some or others))
+    return _best(m, outcomes, delta, level, one_run_p_value)
+
+
+def _pairs(scores, truth, name: str, record: str) -> tuple[np.ndarray, np.ndarray]:
+    scores = as_numbers(scores, "scores").astype(np.float64, copy=False)
+    truth = as_bool(truth, name)
+    if scores.ndim != 1 or scores.shape != truth.shape:
         raise InputError(
-            f"scores {scores.shape} and included {included.dtype} {included.shape}; "
-            "expected float (m,) and bool (m,)"
+            f"scores {scores.shape} and {name} {truth.shape}; expected one of each for every "
+            f"{record}, both (n,)"
         )
     if not np.isfinite(scores).all():
-        raise InputError("scores hold NaN or infinity; every canary needs a finite score")
-    m = scores.size
-    if not guesses or any(r < 2 or r % 2 or r > m for r in guesses):
-        raise InputError(f"guesses={tuple(guesses)}; expected even numbers from 2 to m={m}")
-    return _best(scores, included, guesses, delta, level, one_run_p_value)
+        raise InputError(f"scores hold NaN or infinity; every {record} needs a finite score")
+    return scores, truth
 
 
 def _exchange(m: int, guesses: int, right: int, epsilon: float, delta: float) -> float:
@@ -117,17 +150,33 @@ def _exchange(m: int, guesses: int, right: int, epsilon: float, delta: float) ->
     return one_run_p_value(m, guesses, right, 2 * epsilon, (1 + math.exp(epsilon)) * delta)
 
 
-def _best(scores, included, guesses, delta: float, level: float, p_value) -> OneRun:
-    m, error = scores.size, (1 - level) / len(guesses)
-    order = np.argsort(scores, kind="stable")
+def _best(m: int, outcomes, delta: float, level: float, p_value) -> OneRun:
+    """Of several (guesses, right ones, was there a choice among equals?)."""
+    _check_delta(delta)
+    error = check_level(level) / len(outcomes)
     found = []
-    for r in guesses:
-        low, high = order[: r // 2], order[m - r // 2 :]
-        right = int((~included[low]).sum() + included[high].sum())
-        found.append((_largest_refuted(m, r, right, delta, error, p_value), r, right))
+    for r, right, choice in outcomes:
+        own = error * (1 - _TIED) if choice else error
+        found.append((_largest_refuted(m, r, right, delta, own, p_value), r, right))
     bound, r, right = max(found, key=lambda each: each[0])
-    most = max(_largest_refuted(m, n, n, delta, error, p_value) for n in guesses)
+    most = max(_largest_refuted(m, n, n, delta, error, p_value) for n, *_ in outcomes)
     return OneRun(bound, most, r, right, m, level)
+
+
+def _right(scores: np.ndarray, truth: np.ndarray, count: int) -> tuple[int, bool]:
+    """How many of the `count` highest scores are true, and whether equal scores left a choice.
+
+    A choice by chance makes a valid test, since it knows nothing of the truth. If all but a share
+    _TIED of the choices refute a promise, at an error of (1 - _TIED) of what is allowed, then so may
+    we: whoever errs then errs for nearly every choice. Half of the share is spent on each end.
+    """
+    last = np.partition(scores, scores.size - count)[scores.size - count]
+    above, tied = scores > last, scores == last
+    right, among, left = (int(n) for n in (truth[above].sum(), tied.sum(), count - above.sum()))
+    right_there = int(truth[tied].sum())
+    if left == among:
+        return right + right_there, False
+    return right + int(stats.hypergeom.ppf(_TIED / 2, among, right_there, left)), True
 
 
 def split_epsilon(
@@ -145,7 +194,9 @@ def split_epsilon(
     For quarters and halves, whose sizes are fixed, so that no record has a coin of its own. But in
     a random pair of a member and a non-member of one class it is a fair coin which of them is the
     member, independently for all pairs: had both changed places, the split would have been as
-    likely. The attack guesses for the pairs whose scores differ most. A coin exchanges two records,
+    likely. The attack guesses for the pairs whose scores differ most that the higher one is the
+    member's; two equal scores are a wrong guess. The order of the records and the names of the
+    classes count for nothing. A coin exchanges two records,
     and (epsilon, delta) for adding or removing one is (2 epsilon, (1 + e^epsilon) delta) for that:
     P <= e^epsilon (e^epsilon P'' + delta) + delta.
 
@@ -166,37 +217,40 @@ def split_epsilon(
     InputError
         If shapes disagree, a share is out of range, or no class has members and non-members.
     """
-    scores, members = np.asarray(scores, dtype=np.float64), np.asarray(members)
+    scores, members = _pairs(scores, members, "members", "record")
     labels = np.asarray(labels)
-    if not (scores.ndim == 1 and scores.shape == members.shape == labels.shape):
+    if labels.shape != scores.shape:
         raise InputError(
-            f"scores {scores.shape}, members {members.shape} and labels {labels.shape}; expected "
-            "one of each for every record"
+            f"scores {scores.shape} and labels {labels.shape}; expected one of each for every record"
         )
     if not shares or any(not 0 < share <= 1 for share in shares):
         raise InputError(f"shares={tuple(shares)}; expected shares of the pairs, in (0, 1]")
-    if not np.isfinite(scores).all():
-        raise InputError("scores hold NaN or infinity; every judged record needs a finite score")
     rng = np.random.default_rng([seed, 10])
     pairs = []
-    for label in np.unique(labels):
-        inside, outside = (
-            rng.permutation(np.flatnonzero((labels == label) & kind))
-            for kind in (members, ~members)
-        )
+    for inside, outside in _by_class(scores, members, labels):
         count = min(inside.size, outside.size)
-        pairs.append(np.stack([inside[:count], outside[:count]], axis=1))
-    pairs = rng.permuted(np.concatenate(pairs), axis=1)  # which comes first tells nothing
-    first, second = pairs.T
-    if not first.size:
+        pairs.append([rng.permutation(side)[:count] for side in (inside, outside)])
+    inside, outside = np.concatenate(pairs, axis=1)
+    lead, m = inside - outside, inside.size
+    if not m:
         raise InputError("no class has both members and non-members; there is nothing to compare")
-    guesses = sorted({max(2, 2 * int(share * first.size / 2)) for share in shares})
-    if guesses[-1] > first.size:
-        raise InputError(f"{first.size} pair of a member and a non-member; expected at least 2")
-    difference = scores[first] - scores[second]
-    return _best(difference, members[first], guesses, delta, level, _exchange)
+    if m < 2:
+        raise InputError("1 pair of a member and a non-member; expected at least 2")
+    outcomes = [
+        (r, *_right(np.abs(lead), lead > 0, r))
+        for r in sorted({max(2, 2 * int(share * m / 2)) for share in shares})
+    ]
+    return _best(m, outcomes, delta, level, _exchange)
 
 
+def _by_class(scores, members, labels) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Members' and non-members' scores of every class, sorted: in an order of their own."""
+    classes = [labels == label for label in np.unique(labels)]
+    sides = [(np.sort(scores[c & members]), np.sort(scores[c & ~members])) for c in classes]
+    return sorted(sides, key=lambda two: tuple(side.tolist() for side in two))
+
+
+@lru_cache(maxsize=4096)
 def _largest_refuted(m: int, r: int, right: int, delta: float, error: float, p_value) -> float:
     """The largest epsilon whose p-value is below `error`, 0 if none."""
 
@@ -236,14 +290,17 @@ def many_runs_epsilon(
     Raises
     ------
     InputError
-        If one of the two is empty.
+        If one of the two is empty, a value is NaN, or delta or level is out of range.
     """
-    a, b = np.asarray(with_record), np.asarray(without_record)
+    a, b = as_numbers(with_record, "with_record"), as_numbers(without_record, "without_record")
     if not (a.ndim == b.ndim == 1 and a.size and b.size):
         raise InputError(
             f"runs {a.shape} with and {b.shape} without the record; expected some of each"
         )
-    error = (1 - level) / 2
+    if np.isnan(np.concatenate([a, b, [threshold]])).any():
+        raise InputError("a run's statistic or the threshold is NaN; expected numbers")
+    _check_delta(delta)
+    error = check_level(level) / 2
     found = _lower(int((a >= threshold).sum()), a.size, error)
     spared = _lower(int((b < threshold).sum()), b.size, error)
     return max(_log_ratio(found - delta, 1 - spared), _log_ratio(spared - delta, 1 - found), 0.0)
