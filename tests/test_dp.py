@@ -2,6 +2,7 @@
 
 import json
 import math
+import threading
 import warnings
 from contextlib import suppress
 from dataclasses import replace
@@ -23,11 +24,13 @@ from mia_utils import (
     load_model,
     train,
 )
+from mia_utils.defenses import preset
 from mia_utils.training import dp
 from mia_utils.training.accounting import sampling
 from mia_utils.training.dp import WeightStandardisation, check_private, fit_private, private_layers
 from mia_utils.training.loop import Diverged, Loader, fit
 from mia_utils.training.models import build
+from mia_utils.training.worker import Stopped, Worker
 
 NOISY = DPConfig(noise_multiplier=1.0, delta=1e-3)
 FAST = TrainConfig(epochs=2, batch_size=16, dp=NOISY)
@@ -472,7 +475,49 @@ def test_through_the_engine_and_back(pool, tmp_path):
 
 def test_plain_training_is_named_as_before():
     assert TrainConfig(epochs=3).changed() == {"epochs": 3}
-    assert FAST.changed()["dp"]["noise_multiplier"] == 1.0
+    assert FAST.changed()["dp"] == {"noise_multiplier": 1.0, "delta": 1e-3}
+
+
+def test_the_same_promise_in_other_types_is_the_same_model():
+    plain = DPConfig(epsilon=8.0, multiplicity=2, weight_standardisation=True)
+    other = DPConfig(
+        epsilon=np.int64(8), multiplicity=2.0, max_grad_norm=1, weight_standardisation=np.True_
+    )
+    assert plain == other and repr(plain) == repr(other)
+
+
+def test_the_rate_of_a_step_is_that_of_its_place_in_the_schedule(pool, released, monkeypatch):
+    asked = []
+    rate = TrainConfig.rate
+    monkeypatch.setattr(
+        TrainConfig, "rate", lambda self, epoch: asked.append(epoch) or rate(self, epoch)
+    )
+    private(pool, replace(FAST, schedule="one_cycle"), architecture="private_zoo:frozen_layer")
+    assert asked == [(i + 0.5) / 4 for i in range(8)]
+
+
+def test_a_model_without_noise_is_recorded_in_strict_json(pool, tmp_path):
+    """The preset "dp_clip": no epsilon, rather than an infinite one that no JSON reader takes."""
+
+    def refuse(constant):
+        raise AssertionError(constant)
+
+    settings = preset("dp_clip").changes["dp"]
+    config = replace(FAST, epochs=1, dp=replace(settings, delta=1e-3))
+    masks = balanced_masks(len(pool), models=2, seed=0)
+    train(pool, masks, "private_zoo:frozen_layer", config, store=tmp_path, jobs=1, progress=False)
+    (path, _) = tmp_path.glob("models/*/record.json")
+    record = json.loads(path.read_text("utf-8"), parse_constant=refuse)
+    assert record["privacy"]["epsilon"] is None and record["privacy"]["why_no_epsilon"]
+
+
+def test_a_training_that_nobody_waits_for_ends(pool):
+    gone = threading.Event()
+    gone.set()
+    worker = Worker(stopped=gone)
+    members = np.arange(len(pool)) < 60
+    with pytest.raises(Stopped):
+        fit(pool.records, pool.labels, 4, members, "cnn", FAST, seed=0, worker=worker)
 
 
 # ---- what is refused ---------------------------------------------------------------------------
@@ -487,6 +532,18 @@ def test_plain_training_is_named_as_before():
         (lambda: DPConfig(noise_multiplier=1.0, delta=1.0), "delta=1.0"),
         (lambda: DPConfig(noise_multiplier=1.0, max_grad_norm=0.0), "max_grad_norm=0.0"),
         (lambda: DPConfig(noise_multiplier=1.0, accountant="x"), "accountant='x'"),
+        (lambda: DPConfig(noise_multiplier=1.0, accountant=["prv"]), "accountant="),
+        (lambda: DPConfig(epsilon="8"), "epsilon='8'.*without quotes"),
+        (lambda: DPConfig(epsilon="1e3"), "epsilon='1e3'.*1.0e.3"),
+        (lambda: DPConfig(epsilon=math.inf), "epsilon=inf"),
+        (lambda: DPConfig(epsilon=0), "epsilon=0"),
+        (lambda: DPConfig(epsilon=True), "epsilon=True"),
+        (lambda: DPConfig(noise_multiplier=math.nan), "noise_multiplier=nan"),
+        (lambda: DPConfig(noise_multiplier=-0.1), "noise_multiplier=-0.1"),
+        (lambda: DPConfig(noise_multiplier=1.0, delta=0.0), "delta=0.0"),
+        (lambda: DPConfig(noise_multiplier=1.0, max_grad_norm=math.inf), "max_grad_norm=inf"),
+        (lambda: DPConfig(noise_multiplier=1.0, multiplicity=1.5), "multiplicity=1.5"),
+        (lambda: DPConfig(noise_multiplier=1.0, weight_standardisation="no"), "True or False"),
         (lambda: TrainConfig(dp=NOISY, mixup=1.0), "dp and mixup|mixup and dp"),
         (
             lambda: TrainConfig(dp=NOISY, early_stopping=3),

@@ -91,7 +91,9 @@ def as_seed(seed) -> int:
 class DPConfig:
     """Differentially private training (DP-SGD, Abadi et al., 2016); neighbours add or remove a record.
 
-    The expected batch size, the epochs and the optimizer are those of `TrainConfig`.
+    The expected batch size, the epochs and the optimizer are those of `TrainConfig`. The number of
+    members counts as known, and each model spends a promise of its own: of two models that share
+    records the epsilons add up.
 
     Parameters
     ----------
@@ -103,8 +105,10 @@ class DPConfig:
     delta : float
         In (0, 1); smaller than one over the number of members.
     max_grad_norm : float
-        L2 norm to which each record's gradient is clipped.
+        L2 norm to which each record's gradient is clipped, over all parameters that are trained.
     accountant : "prv" or "rdp"
+        "prv" is tighter, and is asked where that takes seconds; else "rdp" answers. A model's
+        record says which it was.
     multiplicity : int
         Augmented copies of a record whose gradients are averaged before they are clipped, so that
         they cost no privacy (De et al., 2022); needs an augmentation.
@@ -131,20 +135,29 @@ class DPConfig:
                 f"epsilon={self.epsilon!r}, noise_multiplier={self.noise_multiplier!r}; "
                 "expected exactly one of them"
             )
-        if self.epsilon is not None:
-            _check(self.epsilon > 0, "epsilon", self.epsilon, "a positive number")
-        else:
-            _check(self.noise_multiplier >= 0, "noise_multiplier", self.noise_multiplier, ">= 0")
-        _check(0 < self.delta < 1, "delta", self.delta, "a number in (0, 1)")
-        _check(self.max_grad_norm > 0, "max_grad_norm", self.max_grad_norm, "a positive number")
-        _check(
-            self.accountant in ACCOUNTANTS, "accountant", self.accountant, f"one of {ACCOUNTANTS}"
-        )
-        copies = self.multiplicity
-        _check(int(copies) == copies >= 1, "multiplicity", copies, "an integer >= 1")
+        for name, (cast, holds, expected) in _PRIVATE_NUMBERS.items():
+            value = getattr(self, name)
+            if value is None and name in ("epsilon", "noise_multiplier"):
+                continue
+            value = cast(name, value, expected)
+            _check(holds(value), name, value, expected)
+            object.__setattr__(self, name, value)
+        accountant, standardised = self.accountant, self.weight_standardisation
+        known = isinstance(accountant, str) and accountant in ACCOUNTANTS
+        _check(known, "accountant", accountant, f"one of {ACCOUNTANTS}")
+        is_bool = isinstance(standardised, (bool, np.bool_))
+        _check(is_bool, "weight_standardisation", standardised, "True or False")
+        object.__setattr__(self, "weight_standardisation", bool(standardised))
 
 
 _Rule = tuple[Callable[[str, object, str], float], Callable[[float], bool], str]
+_PRIVATE_NUMBERS: dict[str, _Rule] = {
+    "epsilon": (as_number, lambda v: v > 0, "a positive number"),
+    "noise_multiplier": (as_number, lambda v: v >= 0, "a number >= 0"),
+    "delta": (as_number, lambda v: 0 < v < 1, "a number in (0, 1)"),
+    "max_grad_norm": (as_number, lambda v: v > 0, "a positive number"),
+    "multiplicity": (as_integer, lambda v: v >= 1, "an integer >= 1"),
+}
 _NUMBERS: dict[str, _Rule] = {
     "epochs": (as_integer, lambda v: v >= 1, "an integer >= 1"),
     "batch_size": (as_integer, lambda v: v >= 1, "an integer >= 1"),

@@ -30,11 +30,10 @@ from .checkpoint import load_checkpoint, save_checkpoint
 from .clipping import clipped_sum, record_gradients, trained_parameters
 from .config import TrainConfig
 from .generators import DrawnFrom, Generators, own_layers
-from .graphs import set_rate
 from .loop import Diverged, Trained, score
 from .models import architecture_id, build, draws_by_itself
 from .regularizer import regularizers
-from .worker import Place, make_optimizer, training_batch
+from .worker import Place, Worker, make_optimizer, training_batch
 
 RECIPE = 3
 """Version of what decides the bits of a privately trained model, beside `training.RECIPE`.
@@ -226,6 +225,7 @@ def fit_private(
     device: str = "cpu",
     checkpoint: Path | None = None,
     checkpoint_every: float = 600.0,
+    worker: Worker | None = None,
     observe: Callable[[int, np.ndarray], None] | None = None,
 ) -> Trained:
     """As `loop.fit`, by DP-SGD (Abadi et al., 2016, algorithm 1) with Poisson sampling.
@@ -246,6 +246,7 @@ def fit_private(
     began = saved = time.perf_counter()
     index = np.flatnonzero(members)
     rate, steps = sampling(config, len(index))
+    per_epoch = steps // config.epochs
     noise = noise_multiplier(config.dp, rate, steps)
     own = _own_name(records, labels, index, classes, architecture, config, device)
     place, step = prepare(
@@ -258,12 +259,14 @@ def fit_private(
         first, _, before = place.load_state(state)
         taken = state["steps"]
     for epoch in range(first, config.epochs):
+        if worker is not None:
+            worker.check()
         model.train()
-        set_rate(place.optimizer, config.rate(epoch))
         # Of (seed, epoch): a resumed run goes on with the same draws and the same noise.
         drawing = numpy_generator(seed, "dp sampling", own, epoch)
         noising = torch_generator(seed, "dp noise", own, epoch, device=device)
-        for _ in range(steps // config.epochs):
+        for number in range(per_epoch):
+            place.set_rate(config.rate(epoch + (number + 0.5) / per_epoch))
             batch = torch.from_numpy(index[drawing.random(len(index)) < rate]).to(device)
             step(batch, noising)
             taken += 1

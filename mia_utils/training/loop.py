@@ -134,7 +134,7 @@ def fit(
         return fit_private(
             records, labels, classes, members, architecture, config,
             seed=seed, device=device, checkpoint=checkpoint, checkpoint_every=checkpoint_every,
-            observe=observe,
+            worker=worker, observe=observe,
         )  # fmt: skip
     began = saved = time.perf_counter()
     learned = labels if soft_labels is None else soft_labels
