@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -298,17 +297,6 @@ def test_killed_it_trains_only_what_was_missing(tmp_path):
     subprocess.run([sys.executable, "-c", script], check=True, timeout=120)
     assert len(store.names()) == 4
     assert {name: store.folder(name).stat().st_mtime_ns for name in before} == before
-
-
-def test_a_dead_owners_lease_ends(tmp_path):
-    store = Store(tmp_path)
-    path = tmp_path / "leases" / "model"
-    path.parent.mkdir(parents=True)
-    path.write_text("elsewhere 1")
-    os.utime(path, (time.time() - 3600,) * 2)
-    with store.lease("model") as ours:
-        assert ours and path.exists()
-    assert not path.exists()
 
 
 def test_storing_twice_changes_nothing_and_leaves_nothing_behind(tmp_path):
