@@ -20,7 +20,7 @@ from mia_utils import (
     load_model,
     train,
 )
-from mia_utils.engine import stacked
+from mia_utils.engine import folders, stacked
 from mia_utils.engine import store as store_module
 from mia_utils.engine.spec import specifications
 from mia_utils.errors import DiskError
@@ -171,7 +171,12 @@ def test_joined_outputs_are_made_anew_when_damaged(pool, masks, tmp_path, monkey
     first = np.array(trained(pool, masks, tmp_path).logits)
     (file,) = (tmp_path / "outputs").glob("*/logits.npy")
     written = file.stat().st_mtime_ns
-    trained(pool, masks, tmp_path)
+    read = []
+    original = folders.file_sha256
+    with monkeypatch.context() as patch:
+        patch.setattr(folders, "file_sha256", lambda path: read.append(path) or original(path))
+        trained(pool, masks, tmp_path)
+    assert len({path for path in read if "models" in path.parts}) == 1, "one says their shape"
     assert file.stat().st_mtime_ns == written, "not made twice"
     damage(file, "flipped")
     again = trained(pool, masks, tmp_path).logits

@@ -20,7 +20,7 @@ COMMANDS = {
     "book": ("mia_utils.cli.book:add", "execute the book's own chapters, write its contents"),
     "notebooks": ("mia_utils.cli.notebooks:add", "keep the pairs of chapters in step"),
     "plan": ("mia_utils.cli.plan:add", "what trainings will cost in time, memory and disk"),
-    "store": ("mia_utils.cli.store:add_store", "list, verify and prune trained models"),
+    "store": ("mia_utils.cli.store:add_store", "list, verify, prune and move trained models"),
     "audit": ("mia_utils.cli.audit:add", "how much a model gives away, as a report"),
     "data": ("mia_utils.cli.data:add_data", "list, make and check data sets"),
 }

@@ -140,7 +140,8 @@ def _verify(arguments: argparse.Namespace) -> int:
     damaged = {name: reason for name in names if (reason := store.damage(name))}
     for name, reason in damaged.items():
         print(f"{name}: {reason}; remove {store.folder(name)} and it is trained again")
-    print(f"store: {len(names) - len(damaged)} of {len(names)} models are whole")
+    hint = "; `mia store prune --damaged --yes` removes the others" if damaged else ""
+    print(f"store: {len(names) - len(damaged)} of {len(names)} models are whole{hint}")
     return 1 if damaged else 0
 
 

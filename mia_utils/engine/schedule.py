@@ -14,6 +14,7 @@ from .backend import LostWorkers, Outcome, in_processes, in_threads, in_turn, on
 from .place import has_cuda
 from .pools import pool_path
 from .spec import ModelSpec
+from .stacked import is_joined
 from .store import CHOICE, LOGITS, Store
 from .work import Diverged, circumstances, fit_with_one_of, open_and_fit
 
@@ -22,11 +23,15 @@ _NAMED = 3
 
 
 def missing_models(specs: Sequence[ModelSpec], store: Store) -> list[ModelSpec]:
-    """Those that the store lacks, each once. Damaged ones are removed, with a warning."""
-    missing = {}
+    """Those that the store lacks, each once. Damaged ones are removed, with a warning.
+
+    Logits that were joined into one file are not read themselves, and not looked at here.
+    """
+    missing: dict[str, ModelSpec] = {}
+    files = () if is_joined(store, tuple(spec.name for spec in specs)) else (LOGITS,)
     for spec in specs:
         folder = store.folder(spec.name)
-        if folder.exists() and (reason := store.damage(spec.name, (LOGITS,))):
+        if folder.exists() and (reason := store.damage(spec.name, files)):
             warnings.warn(f"{folder}: {reason}; the model is trained anew", stacklevel=3)
             store.discard(spec.name)
         if spec.name not in store:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 from ..files import one_line_disk_errors, whole_folder
@@ -9,6 +11,15 @@ from .folders import damage, digest, remove_folder, write_record
 from .store import CHOICE, LOGITS, Store
 
 _MAPPED_FROM = 512 * 2**20  # bytes of logits beyond which they stay on disk
+
+
+def _joined(store: Store, names: tuple[str, ...]) -> Path:
+    return store.root / "outputs" / digest({"names": names})
+
+
+def is_joined(store: Store, names: tuple[str, ...]) -> bool:
+    """Whether one whole file holds the logits of these models."""
+    return damage(_joined(store, names)) is None
 
 
 def stacked_logits(store: Store, names: tuple[str, ...]) -> np.ndarray:
@@ -22,8 +33,8 @@ def stacked_logits(store: Store, names: tuple[str, ...]) -> np.ndarray:
     first = store.logits(names[0])
     if first.nbytes * len(names) <= _MAPPED_FROM:
         return np.stack([store.logits(name) for name in names])
-    folder = store.root / "outputs" / digest({"names": names})
-    if damage(folder):
+    folder = _joined(store, names)
+    if not is_joined(store, names):
         with one_line_disk_errors(folder, CHOICE):
             if folder.exists():
                 remove_folder(folder)
