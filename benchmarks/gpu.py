@@ -1,12 +1,13 @@
 """How fast models train on a GPU: against the usual loops, alone, several at a time, and compiled.
 
     python -m benchmarks.gpu [quick] [modern=DATA.npz] [out=FILE.json]
+    python -m benchmarks.gpu publish=FILE.json
 
 runs on a machine that has nothing but torch, NumPy, SciPy, scikit-learn, pandas, joblib, tqdm and
 safetensors (the author's loop also takes torchvision and Pillow, and is left out without them): about
 four minutes, `quick` about two. `modern=` adds the preset "modern" on a random half of the images of
-an archive as `load_dataset` reads, with its test accuracy. As a group of `python -m benchmarks` it
-writes book/results/bench_gpu.csv.
+an archive as `load_dataset` reads, with its test accuracy. `publish=` writes what such a run has
+measured to book/results/bench_gpu.csv, as the group `gpu` of `python -m benchmarks` does at once.
 
 What is in the images does not change the speed: they are random.
 """
@@ -14,6 +15,8 @@ What is in the images does not change the speed: they are random.
 from __future__ import annotations
 
 import json
+import os
+import platform
 import sys
 import tempfile
 import time
@@ -174,46 +177,73 @@ def modern(path: str | None, epochs: int) -> dict[str, float]:
     return found
 
 
-def run(quick: bool = False, data: str | None = None) -> tuple[list[Ratio], dict]:
-    """Ratios of the table, and all that was measured."""
+def run(quick: bool = False, data: str | None = None) -> dict:
+    """All that was measured, in seconds; empty without a GPU."""
     if DEVICE == "cuda" and not torch.cuda.is_available():
         print("gpu: no CUDA device here, nothing to measure", flush=True)
-        return [], {}
+        return {}
     print(f"{describe(DEVICE)}, torch {torch.__version__}", flush=True)
-    everything: dict = {"processor": describe(DEVICE), "torch": torch.__version__}
+    epochs = 5 if quick else 15
+    measured: dict = {"machine": machine(), "quick": quick, "epochs of 64 CNNs": epochs}
+    for name in CASES:
+        measured[name] = measure(name, quick)
+    measured["64 CNNs"] = whole(epochs)
+    say(f"64 CNNs of 30,000 images, {epochs} epochs, trained and stored", measured["64 CNNs"], "s")
+    measured["modern"] = modern(data, 10 if quick and data is None else 30)
+    return measured
+
+
+def machine() -> dict[str, str]:
+    """What the seconds were measured on."""
+    return {
+        "processor": describe(DEVICE),
+        "cores": str(os.cpu_count()),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+    }
+
+
+def ratios(measured: dict) -> list[Ratio]:
+    """How many times faster than the other loops, from what `run` gives."""
     rows = []
     for name in CASES:
-        found = everything[name] = measure(name, quick)
+        found = measured[name]
         ours = {k: v for k, v in found.items() if "at a time" in k}
         for rival_name in (k for k in found if k not in ours):
             for kind, value in ours.items():
                 rows.append(ratio(name, f"{kind}, over {rival_name}", [found[rival_name] / value]))
-    epochs = 5 if quick else 15
-    spent = everything["64 CNNs"] = whole(epochs)
-    say(f"64 CNNs of 30,000 images, {epochs} epochs, trained and stored", spent, "s")
+    epochs = measured["epochs of 64 CNNs"]
     for rival_name, goal in (("author's loop, 8 workers", 20), ("plain loop", 8)):
-        if rival_name in everything["CIFAR cnn"]:
-            alone = everything["CIFAR cnn"][rival_name] * MODELS * epochs
-            rows.append(
-                ratio("64 CIFAR cnn", f"over {rival_name}", [alone / spent], f"at least {goal}")
-            )
-    everything["modern"] = modern(data, 10 if quick and data is None else 30)
-    return rows, everything
+        if rival_name in measured["CIFAR cnn"]:
+            alone = measured["CIFAR cnn"][rival_name] * MODELS * epochs
+            what = f"{epochs} epochs, trained and stored, over {rival_name}"
+            speed_up = [alone / measured["64 CNNs"]]
+            rows.append(ratio("64 CIFAR cnn", what, speed_up, f"at least {goal}"))
+    return rows
 
 
 def speed() -> list[Ratio]:
     """For `python -m benchmarks gpu`."""
-    return run()[0]
+    measured = run()
+    return ratios(measured) if measured else []
 
 
 def main(arguments: list[str]) -> int:
     given = dict(a.partition("=")[::2] for a in arguments)
-    rows, everything = run("quick" in given, given.get("modern"))
-    for row in rows:
+    if "publish" in given:
+        from .__main__ import write
+
+        measured = json.loads(Path(given["publish"]).read_text("utf-8"))
+        about = {**measured["machine"], "rounds": "short" if measured["quick"] else "full"}
+        write("gpu", ratios(measured), about)
+        return 0
+    measured = run("quick" in given, given.get("modern"))
+    for row in ratios(measured) if measured else []:
         verdict = {"yes": "met", "no": "NOT met", "": ""}[row.met]
         print(f"{row.benchmark:16s} {row.what:58s} {row.value:7.2f} {row.goal:13s} {verdict}")
     if "out" in given:
-        Path(given["out"]).write_text(json.dumps(everything, indent=1) + "\n", "utf-8")
+        Path(given["out"]).write_text(json.dumps(measured, indent=1) + "\n", "utf-8")
     return 0
 
 

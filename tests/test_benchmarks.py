@@ -100,6 +100,15 @@ def test_the_gpu_benchmark_measures_every_kind_of_loop(monkeypatch, tmp_path, ca
     assert kinds <= set(found["CIFAR cnn"]) and kinds <= set(found["CIFAR resnet"])
     assert found["64 CNNs"] > 0 and found["modern"]["modern: seconds a model"] > 0
     assert "64 CIFAR cnn" in capsys.readouterr().out
+    monkeypatch.setattr("benchmarks.__main__.RESULTS", tmp_path)
+    assert gpu.main([f"publish={tmp_path / 'gpu.json'}"]) == 0
+    written = pd.read_csv(tmp_path / "bench_gpu.csv")
+    rival, ours = (found["CIFAR cnn"][kind] for kind in ("plain loop", "2 at a time"))
+    of = (written["benchmark"] == "CIFAR cnn") & (
+        written["ratio of"] == "2 at a time, over plain loop"
+    )
+    assert written[of]["median"].item() == pytest.approx(rival / ours, rel=0.01)
+    assert "rounds,short" in (tmp_path / "bench_gpu_machine.csv").read_text("utf-8")
 
 
 def test_without_a_gpu_its_benchmark_says_so(monkeypatch, capsys):
