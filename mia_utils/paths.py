@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
 
@@ -55,3 +57,19 @@ def ready(folder: Path, variable: str) -> Path:
             f"{folder}: cannot be written ({error.strerror}); choose another folder ({variable})"
         ) from None
     return folder
+
+
+@contextmanager
+def environment(**changes: str | os.PathLike | None) -> Iterator[None]:
+    """Environment variables inside the block, for processes too; None leaves one as it is."""
+    given = {name: str(value) for name, value in changes.items() if value is not None}
+    before = {name: os.environ.get(name) for name in given}
+    os.environ.update(given)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

@@ -40,10 +40,21 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: place.get(item.path.name, 1))
 
 
+NO_TRAINING = """import importlib
+
+def refused(specs, *arguments, **options):
+    raise RuntimeError(f"{len(specs)} models that `mia sweep --train-only` has not trained")
+
+importlib.import_module("mia_utils.engine.train").train_models = refused
+"""
+"""What a kernel runs first, so that a chapter finds in the store whatever it asks for, or fails."""
+
+
 def execute_on_digits(source: Path) -> Path:
     """The chapter prepared by Papermill with DIGITS and run by nbval, its outputs kept.
 
-    A chapter whose code, data and package are unchanged since its last success is not run again.
+    Its models are trained before, by `mia sweep --train-only`: the chapter itself may train none. A
+    chapter whose code, data and package are unchanged since its last success is not run again.
     """
     import papermill
 
@@ -55,21 +66,32 @@ def execute_on_digits(source: Path) -> Path:
         cell = grid.cell(source, given, out=path)
         if cell.state == grid.DONE:
             return path
+        ipython = EXECUTED / "ipython"
+        startup = ipython / "profile_default/startup/no_training.py"
+        startup.parent.mkdir(parents=True, exist_ok=True)
+        startup.write_text(NO_TRAINING, "utf-8")
         papermill.execute_notebook(source, path, given, prepare_only=True, progress_bar=False)
-        result = subprocess.run(
-            [sys.executable, "-m", "pytest", "-o", "addopts=", "-q", "--color=no"]
-            + ["--nbval-lax", "--nbval-current-env", "-p", "nbval_outputs", path.name],
-            cwd=EXECUTED,
-            env={
-                **{k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")},
-                **execute.KERNEL_ENVIRONMENT,
-                "PYTHONPATH": str(ROOT / "tests"),
-                "MIA_STORE": str(EXECUTED / "store"),
-            },
-            capture_output=True,
-            text=True,
-        )
-        assert result.returncode == 0, f"{source.name} on digits:\n{result.stdout}{result.stderr}"
+        chosen = [word for name, value in given.items() for word in ("-p", name, str(value))]
+        for command in (
+            ["-m", "mia_utils", "sweep", "--train-only", "--chapter", str(source), *chosen],
+            ["-m", "pytest", "-o", "addopts=", "-q", "--color=no", "--nbval-lax"]
+            + ["--nbval-current-env", "-p", "nbval_outputs", path.name],
+        ):
+            result = subprocess.run(
+                [sys.executable, *command],
+                cwd=EXECUTED,
+                env={
+                    **{k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")},
+                    **execute.KERNEL_ENVIRONMENT,
+                    "PYTHONPATH": os.pathsep.join((str(ROOT / "tests"), str(ROOT))),
+                    "MIA_STORE": str(EXECUTED / "store"),
+                    "IPYTHONDIR": str(ipython),
+                },
+                capture_output=True,
+                text=True,
+            )
+            said = f"{result.stdout}{result.stderr}"
+            assert result.returncode == 0, f"{source.name} on digits:\n{said}"
         execute.sign(path, run=cell.run, parts=cell.parts, dataset="digits", given=given)
     return path
 

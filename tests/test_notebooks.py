@@ -17,6 +17,7 @@ from mia_utils.book import execute, notebooks
 from mia_utils.book.run import run_notebook
 from mia_utils.errors import InputError, NotebookError
 from mia_utils.experiments.parameters import KINDS, check
+from mia_utils.paths import environment
 
 CHAPTERS = notebooks.chapters(ROOT)
 
@@ -256,6 +257,6 @@ def test_pieces_of_killed_executions_are_taken_away_and_those_of_others_left(tmp
 
 def test_environment_is_put_back(monkeypatch):
     monkeypatch.setenv("MIA_A", "before")
-    with execute.environment(MIA_A="x", MIA_B="y", MIA_C=None):
+    with environment(MIA_A="x", MIA_B="y", MIA_C=None):
         assert (os.environ["MIA_A"], os.environ["MIA_B"]) == ("x", "y")
     assert os.environ["MIA_A"] == "before" and "MIA_B" not in os.environ

@@ -86,7 +86,9 @@ def test_the_order_of_classes_and_of_memory_changes_no_bit(signal, kind):
     np.testing.assert_array_equal(read(np.asfortranarray(z), labels), expected)
     records = rng.permutation(60)
     np.testing.assert_array_equal(read(z[records], labels[records]), expected[records])
-    np.testing.assert_array_equal([read(*one).item() for one in zip(z, labels)], expected)
+    np.testing.assert_array_equal(
+        [read(*one).item() for one in zip(z, labels, strict=True)], expected
+    )
 
 
 def test_answers_that_hold_the_same_numbers_tie():

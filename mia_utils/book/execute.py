@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import nbformat
 
 from ..errors import InputError, NotebookError
 from ..files import write_if_changed
-from ..paths import ready
+from ..paths import environment, ready
 from . import notebooks
 
 KERNEL = {
@@ -50,22 +49,6 @@ def sign(path: Path, *, run: str, parts: Mapping, dataset: str, given: Mapping) 
         "parameters": dict(given),
     }
     write(executed, path)
-
-
-@contextmanager
-def environment(**changes: str | os.PathLike | None) -> Iterator[None]:
-    """Environment variables for the kernels that start inside; None leaves one as it is."""
-    given = {name: str(value) for name, value in changes.items() if value is not None}
-    before = {name: os.environ.get(name) for name in given}
-    os.environ.update(given)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 def pieces(out: Path) -> list[Path]:

@@ -7,10 +7,9 @@ import tempfile
 from pathlib import Path
 
 from ..book import contents, grid, merge, publish
-from ..book.execute import environment
 from ..book.sphinx import CHANGES
 from ..errors import InputError
-from ..paths import results_root
+from ..paths import environment, results_root
 from .options import add_root, at_least
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 
 from ..book import grid, notebooks
-from ..book.execute import environment
 from ..book.run import run_notebook
 from ..errors import InputError, NotebookError
+from ..paths import environment
 from .options import add_places, add_root, parameters, places
 
 

@@ -6,10 +6,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from ..book import grid, sweep
-from ..book.execute import environment
-from ..errors import InputError
-from ..paths import results_root, runs_root
+from ..book import grid, notebooks, sweep, trainings
+from ..errors import InputError, NotebookError
+from ..paths import environment, results_root, runs_root, store_root
 from .options import add_places, add_root, at_least, parameters, places
 
 
@@ -26,7 +25,13 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="with --chapter: a parameter and its values, any number of times",
     )
     parser.add_argument("--jobs", type=at_least(1), default=1, help="cells at a time, default 1")
-    parser.add_argument("--dry-run", action="store_true", help="list the cells, start nothing")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--dry-run", action="store_true", help="list the cells, start nothing")
+    what.add_argument(
+        "--train-only",
+        action="store_true",
+        help="train what the cells need into the store, execute none (needs no Jupyter)",
+    )
     add_root(parser)
     add_places(parser)
     parser.set_defaults(call=_sweep)
@@ -46,6 +51,8 @@ def _blocks(arguments: argparse.Namespace) -> list[dict]:
 def _sweep(arguments: argparse.Namespace) -> int:
     with environment(**places(arguments)):
         todo = grid.cells(_blocks(arguments), arguments.root, download=not arguments.dry_run)
+        if arguments.train_only:
+            return _train(todo, arguments.jobs)
         if arguments.dry_run:
             print("\n".join(map(sweep.event, todo)))
             absent = sorted({n for c in todo for n, v in c.parts["data"].items() if not v})
@@ -58,6 +65,22 @@ def _sweep(arguments: argparse.Namespace) -> int:
             finally:
                 shown.close()
     return report(todo, arguments.jobs, arguments.grid)
+
+
+def _train(todo: list[grid.Cell], jobs: int) -> int:
+    """The trainings of each cell, one cell after the other; they share the workers of `train`."""
+    if jobs > 1:
+        raise InputError("--jobs goes without --train-only, which trains several models at a time")
+    failed = 0
+    for number, cell in enumerate(todo, 1):
+        print(f"[{number}/{len(todo)}] {cell.title}", flush=True)
+        try:
+            trainings.run_trainings(notebooks.read(cell.source), cell.values)
+        except (InputError, NotebookError) as error:
+            failed += 1
+            print(f"failed: {cell.title}: {error}", file=sys.stderr)
+    print(f"train: {len(todo) - failed} of {len(todo)} cells have their models in {store_root()}")
+    return 1 if failed else 0
 
 
 def report(todo: list[grid.Cell], jobs: int, source: Path | None) -> int:

@@ -22,7 +22,9 @@ def digest(value: dict) -> str:
 def write_record(folder: Path, record: dict) -> None:
     """Write `record.json` with checksums of the folder's other files, and of the record itself."""
     checksums = {path.name: file_sha256(path) for path in folder.iterdir()}
-    record = json.loads(json.dumps(record, allow_nan=False))  # what a reader will see: lists for tuples
+    record = json.loads(
+        json.dumps(record, allow_nan=False)
+    )  # what a reader will see: lists for tuples
     record |= {"checksums": checksums}
     text = json.dumps({**record, "checksum": digest(record)}, indent=1, sort_keys=True)
     (folder / RECORD).write_text(text, encoding="utf-8")
