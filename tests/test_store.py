@@ -23,6 +23,7 @@ from mia_utils import (
 from mia_utils.engine import folders, stacked
 from mia_utils.engine import store as store_module
 from mia_utils.engine.spec import specifications
+from mia_utils.engine.work import open_and_fit
 from mia_utils.errors import DiskError
 
 FAST = TrainConfig(epochs=1)
@@ -409,6 +410,15 @@ def test_models_of_a_gpu_are_served_where_there_is_none(pool, masks, tmp_path, m
     monkeypatch.setenv("MIA_DEVICE", "tpu")
     with pytest.raises(InputError, match="MIA_DEVICE='tpu'"):
         trained(pool, masks, store)
+
+
+def test_a_worker_without_a_gpu_says_so(pool, masks, tmp_path, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    (spec, _) = specifications(
+        pool, masks.members, "mlp", FAST, seed=0, precision="fp32", device="cuda"
+    )
+    with pytest.raises(InputError, match="a worker on .* sees no GPU"):
+        open_and_fit(spec, "package:digits", tmp_path, [], True)
 
 
 @pytest.mark.parametrize("jobs", [0, -2, 1.5, "two", True])

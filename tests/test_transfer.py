@@ -92,11 +92,13 @@ def test_models_are_chosen_by_how_their_names_begin(store, tmp_path):
 
 
 def test_nothing_is_overwritten_and_nothing_damaged_is_exported(store, file, tmp_path):
-    with pytest.raises(InputError, match="models.zip exists; remove it"):
+    with pytest.raises(InputError, match="models.zip exists; choose another name"):
         export_models(store, file, store.names())
     (store.folder(store.names()[0]) / "logits.npy").write_bytes(b"")
     with pytest.raises(InputError, match="is damaged: logits.npy .*nothing was exported"):
         export_models(store, tmp_path / "b", store.names())
+    with pytest.raises(InputError, match="is a folder; choose another name"):
+        export_models(store, tmp_path, store.names())
     with pytest.raises(InputError, match="holds no model"):
         export_models(Store(tmp_path / "empty"), tmp_path / "b", [])
     assert not (tmp_path / "b").exists()

@@ -55,7 +55,8 @@ def export_models(store: Store, path: str | os.PathLike, names: Sequence[str]) -
     """
     path = Path(path)
     if path.exists():
-        raise InputError(f"{path} exists; remove it, or choose another name")
+        what = "is a folder" if path.is_dir() else "exists"
+        raise InputError(f"{path} {what}; choose another name for the file")
     chosen = find_models(store, names)
     if not chosen:
         raise InputError(f"{store.root} holds no model to export")

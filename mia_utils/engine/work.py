@@ -15,6 +15,7 @@ import numpy as np
 from ..data import Pool
 from ..errors import InputError
 from .backend import make_importable
+from .place import has_cuda
 from .pools import find_pool
 from .spec import ModelSpec, recipe
 from .store import Store
@@ -36,6 +37,11 @@ def open_and_fit(
     """What a worker is sent: a specification, and where the pool, the store and own code lie."""
     from ..training.models import architecture_id
 
+    if spec.device == "cuda" and not has_cuda():
+        raise InputError(
+            f"device='cuda', and a worker on {platform.node()} sees no GPU; start workers where "
+            "there is one, or pass device='cpu'"
+        )
     pool = find_pool(path, spec.fingerprint)
     make_importable(folders)
     if architecture_id(spec.architecture) != spec.architecture_id:
