@@ -19,7 +19,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from mia_utils import Store
 from mia_utils.__main__ import main
-from mia_utils.book import grid, notebooks, sweep
+from mia_utils.book import grid, notebooks, publish, sweep
 from mia_utils.book.execute import KERNEL
 from mia_utils.errors import InputError
 from mia_utils.experiments.parameters import check
@@ -376,3 +376,23 @@ def test_what_a_cell_started_dies_with_it(root):
     with pytest.raises(KeyboardInterrupt):
         sweep.run_cells(todo, on_change=stop)
     assert workers(root) == [] and todo[0].state == "waiting"
+
+
+def test_the_grid_of_copies_names_every_published_copy():
+    cells = [
+        cell
+        for block in grid.read_grid(ROOT / "book/grids/copies.toml")
+        for cell in grid.combinations(block)
+    ]
+    named = {}
+    for chapter, given in cells:
+        known = notebooks.parameters(notebooks.read(notebooks.find_chapter(chapter, ROOT)))
+        values = check(known, given)
+        named[values["dataset"], chapter] = {name: values[name] for name in given}
+    copies = {}
+    for path in publish.copies(ROOT):
+        given = notebooks.told_of(notebooks.read(path))["parameters"]
+        known = notebooks.parameters(notebooks.read(ROOT / "notebooks" / path.name))
+        values = check(known, given)
+        copies[path.parent.name, path.stem] = {name: values[name] for name in given}
+    assert named == copies
