@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from mia_utils import InputError, Pool, TrainConfig, quarter_masks, train
+from mia_utils import DPConfig, InputError, Pool, TrainConfig, quarter_masks, train
 from mia_utils.data import Masks
 from mia_utils.training import loop
 from mia_utils.training.augment import crop_flip
@@ -101,13 +101,16 @@ def test_settings_reach_the_steps(changes, rates):
     )
 
 
-def test_one_cycle_changes_the_rate_at_every_step(monkeypatch):
+@pytest.mark.parametrize("private", [False, True])
+def test_one_cycle_changes_the_rate_at_every_step(monkeypatch, private):
     from mia_utils.training.worker import Place
 
     rates, original = [], Place.set_rate
     monkeypatch.setattr(Place, "set_rate", lambda self, lr: rates.append(lr) or original(self, lr))
-    run({"schedule": "one_cycle", "epochs": 10, "lr": 0.01}, TABLE, "mlp")
-    steps = -(-int(MEMBERS.sum()) // 8) * 10
+    dp = {"dp": DPConfig(noise_multiplier=1.0)} if private else {}
+    run({"schedule": "one_cycle", "epochs": 10, "lr": 0.01, **dp}, TABLE, "mlp")
+    count = int(MEMBERS.sum())
+    steps = 10 * (round(count / 8) if private else -(-count // 8))
     assert len(rates) == len(set(rates)) == steps
     peak = int(np.argmax(rates))
     assert abs(peak / steps - 0.2) < 0.05 and 0.0095 < rates[peak] <= 0.01

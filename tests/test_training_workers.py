@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from mia_utils import Pool, Store, TrainConfig, balanced_masks
+from mia_utils import DPConfig, Pool, Store, TrainConfig, balanced_masks
 from mia_utils.engine.backend import in_threads
 from mia_utils.engine.spec import specifications
 from mia_utils.engine.work import fit_with_one_of
@@ -180,12 +181,19 @@ def one_by_one(pool, spec, root):
     return store.logits(spec.name)
 
 
-def test_small_models_are_trained_many_at_a_time_and_large_ones_few():
-    counts = [
-        models_at_a_time(name, (32, 32, 3), 10, TrainConfig())
-        for name in ("cnn", "alexnet", "resnet")
-    ]
-    assert counts == sorted(counts, reverse=True) and counts[0] == 8 and counts[-1] == 2
+def test_small_models_are_trained_many_at_a_time_and_large_ones_few(monkeypatch):
+    def count(name):
+        return models_at_a_time(name, (32, 32, 3), 10, TrainConfig())
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert [count(name) for name in ("cnn", "mlp", "resnet9")] == [8, 8, 4]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    for memory, expected in ((80, [8, 4]), (16, [2, 2]), (4, [1, 1])):
+        device = SimpleNamespace(total_memory=memory * 2**30)
+        monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device=device: device)
+        assert [count(name) for name in ("cnn", "resnet9")] == expected
+    private = TrainConfig(dp=DPConfig(noise_multiplier=1.0))
+    assert models_at_a_time("cnn", (32, 32, 3), 10, private) == 1
 
 
 def test_compiling_is_asked_for_whole_batches_alone(monkeypatch):
