@@ -30,7 +30,9 @@ def test_chapter_source(source):
     assert all(not cell["outputs"] for cell in notebooks.code_cells(notebook))
     known = notebooks.parameters(notebook)
     assert known["dataset"] == "cifar10-mini"
-    assert isinstance(known["epochs"], int) and isinstance(known["seed"], int)
+    assert isinstance(known["seed"], int)
+    if not source.stem.startswith("00"):  # which trains nothing
+        assert isinstance(known["epochs"], int)
     assert known.keys() <= KINDS.keys(), "a new parameter needs its line in KINDS"
     assert check(known, known) == known
     cells = [cell["source"] for cell in notebooks.code_cells(notebook)]

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import nbformat
 import pytest
+import yaml
 from conftest import ROOT
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from sphinx.errors import ConfigError
@@ -65,6 +66,15 @@ def test_a_chapter_is_met_on_cifar10_else_on_the_embedded_images(tmp_path):
     assert re.findall(r"caption: (\w+)", text) == ["Introduction", "Defense"]
     assert text.count("numbered: 1") == 2
     assert contents.write_toc(root) and not contents.write_toc(root)
+
+
+def test_chapter_00_has_no_number_so_that_the_others_have_their_files(tmp_path):
+    root = repository(tmp_path)
+    touch(root / "notebooks/00_data_and_models.ipynb")
+    first, second = yaml.safe_load(contents.toc(root))["parts"][:2]
+    assert first["caption"] == "Before you begin" and "numbered" not in first
+    assert second["caption"] == "Introduction" and second["numbered"] == 1
+    assert second["chapters"][0]["file"].endswith("01_baselines")
 
 
 def test_copies_are_listed_known_data_first_and_the_readers_own_run_last(tmp_path):

@@ -24,6 +24,7 @@ OWN = "your run"
 
 PARTS = (
     # (caption, the chapter that begins the part)
+    ("Before you begin", "data_and_models"),
     ("Introduction", "baselines"),
     ("Attack", "shadow_training"),
     ("Defense", "defenses"),
@@ -86,7 +87,9 @@ def toc(root: str | os.PathLike) -> str:
     for path in notebooks.chapters(root):
         caption = starts.get(name_of(path))
         if caption or not parts:
-            parts.append({"caption": caption or PARTS[0][0], "numbered": 1, "chapters": []})
+            # Chapter 00 has no number, so that all others have those of their files.
+            number = {} if path.stem.startswith("00") else {"numbered": 1}
+            parts.append({"caption": caption or PARTS[1][0], **number, "chapters": []})
         parts[-1]["chapters"].append({"file": met(root, path)})
     for caption, pages in AFTER:
         there = [name for name in pages if Path(root, f"book/{name}.md").exists()]
