@@ -143,3 +143,16 @@ def test_drawings_have_a_text_and_pages_a_language(html):
         assert not soup.article or soup.html.get("lang"), path
         for image in () if "runs" in path.parts else soup.select("figure img"):
             assert len(image.get("alt", "").split()) > 3, f"{path}: {image}"
+
+
+def test_the_page_on_own_data_does_what_it_says(tmp_path, monkeypatch, capsys):
+    page = (ROOT / "book/own_data.md").read_text("utf-8")
+    data, factory, attack = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "net.py").write_text(factory, "utf-8")
+    exec(data, {})
+    np.save("logits.npy", np.random.default_rng(1).normal(size=(600, 3)).astype(np.float32))
+    np.save("members.npy", np.random.default_rng(2).random(600) < 0.5)
+    exec(attack, {})
+    assert 0 < float(capsys.readouterr().out) < 1

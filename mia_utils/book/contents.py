@@ -33,8 +33,14 @@ PARTS = (
 )
 AFTER = (
     # (caption, pages of prose), each made a page if its file is there
-    ("Use it", ["ten_lines", "own_model", "reproduce", "scaling", "performance", "law"]),
-    ("Look it up", ["glossary", "notation", "report", "api", "bibliography", "cite", "copies"]),
+    (
+        "Use it",
+        ["ten_lines", "own_model", "own_data", "reproduce", "scaling", "performance", "law"],
+    ),
+    (
+        "Look it up",
+        ["glossary", "notation", "report", "api", "architecture", "bibliography", "cite", "copies"],
+    ),
 )
 
 
