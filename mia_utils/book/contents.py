@@ -30,12 +30,16 @@ PARTS = (
     ("Defense", "defenses"),
     ("Experiments", "experiments"),
     ("Discussion", "discussion"),
+    ("Audit", "audit"),
 )
 AFTER = (
     # (caption, pages of prose), each made a page if its file is there
     (
         "Use it",
-        ["ten_lines", "own_model", "own_data", "reproduce", "scaling", "performance", "law"],
+        [
+            *("ten_lines", "audit_ci", "audit_checked", "own_model", "own_data"),
+            *("reproduce", "scaling", "performance", "law"),
+        ],
     ),
     (
         "Look it up",
