@@ -24,6 +24,7 @@ from mia_utils.audit.models import (
     fitted,
     load_torch,
     load_weights,
+    natural_floor,
 )
 from mia_utils.cli.main import main
 from mia_utils.data.pool import Pool
@@ -107,6 +108,13 @@ def test_classifiers_are_asked_and_fitted_anew(estimator, pool):
     p = model.estimator.predict_proba(pool.records)
     np.testing.assert_allclose(np.exp(ask(model, pool)), np.maximum(p, 1e-30), rtol=1e-4)
     assert not hasattr(estimator, "classes_")  # what was given is left alone
+
+
+def test_a_forest_without_a_vote_is_half_a_vote_away(pool):
+    members = np.arange(80) % 2 == 0
+    assert natural_floor(fitted(forest(), pool, members, 0), pool) == pytest.approx(0.5 / 20)
+    smooth = fitted(LogisticRegression(), pool, members, 0)
+    assert natural_floor(smooth, pool) == 1e-30
 
 
 def test_a_classifier_that_knows_names_or_lacks_a_class(pool):

@@ -11,10 +11,11 @@ from ..data.splits import balanced_masks
 from ..errors import InputError
 from ..naming import id_numbers, member_mask
 from ..outputs import Outputs
+from ..reading import FLOOR
 from ..training.config import TrainConfig
 from .answers import AuditData
 from .material import Material
-from .models import ask, fitted, load_model
+from .models import ask, fitted, load_model, natural_floor
 
 _FEWEST = 4
 
@@ -64,6 +65,9 @@ def answers_of(
     if target is None:
         progress("fitting the classifier on the members")
         target = fitted(estimator, pool, mask, seed)
+    floor = FLOOR
+    if estimator is not None:
+        floor = target.floor = natural_floor(target, pool)
     progress("asking the model")
     ids = id_numbers(material.ids)
     logits = ask(target, pool)[None]
@@ -94,5 +98,5 @@ def answers_of(
     answers = []
     for number, row in enumerate(masks.members):
         progress(f"fitting reference model {number + 1} of {shadows}")
-        answers.append(ask(fitted(estimator, pool, row, seed + 1 + number), pool))
+        answers.append(ask(fitted(estimator, pool, row, seed + 1 + number, floor), pool))
     return data, Outputs(np.stack(answers), pool.labels, np.asarray(masks.members), ids=ids)

@@ -77,12 +77,16 @@ def check(
             found.append(Finding(name, severity, text, advice))
     stops = [finding for finding in found if finding.severity == STOP]
     if stops:
-        lines = [f"{each.found}. {each.advice} (check {each.name!r})" for each in stops]
+        lines = [f"{_sentence(each.found)} {each.advice} (check {each.name!r})" for each in stops]
         names = " ".join(f"--accept {name}" for name in dict.fromkeys(f.name for f in stops))
         raise InputError(
             "this audit would be worthless: " + "; ".join(lines) + f". If it is meant so: {names}"
         )
     return found, made
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith(("?", ".")) else f"{text}."
 
 
 Found = Iterator[tuple[str, str, str]]

@@ -174,12 +174,12 @@ def load_weights(path: str | os.PathLike) -> dict:
 class EstimatorModel:
     """A fitted classifier with `predict_proba` and `classes_`; log-probabilities are its logits.
 
-    Probabilities of 0, which forests give, count as `FLOOR`. `classes_` are class numbers, or the
-    names of the pool's classes.
+    Probabilities below `floor` count as that; forests give zeros. `classes_` are class numbers, or
+    the names of the pool's classes.
     """
 
-    def __init__(self, estimator, classes: tuple[str, ...]) -> None:
-        self.estimator, self.classes = estimator, classes
+    def __init__(self, estimator, classes: tuple[str, ...], floor: float = FLOOR) -> None:
+        self.estimator, self.classes, self.floor = estimator, classes, floor
         own = np.asarray(estimator.classes_)
         places = {name: place for place, name in enumerate(classes)}
         numbers = {str(place): place for place in range(len(classes))}
@@ -194,10 +194,23 @@ class EstimatorModel:
         self.columns = [table[text] for text in texts]
 
     def logits(self, records: np.ndarray) -> np.ndarray:
-        found = np.asarray(self.estimator.predict_proba(_rows(records)), dtype=np.float64)
+        return np.log(np.maximum(self.probabilities(records), self.floor))
+
+    def probabilities(self, records: np.ndarray) -> np.ndarray:
+        """What `predict_proba` says, float64 (n, classes), 0 for classes that it does not know."""
         p = np.zeros((len(records), len(self.classes)))
-        p[:, self.columns] = found
-        return np.log(np.maximum(p, FLOOR))
+        p[:, self.columns] = self.estimator.predict_proba(_rows(records))
+        return p
+
+
+def natural_floor(model: EstimatorModel, pool: Pool) -> float:
+    """Half of the smallest probability above 0 that the model gives: half a vote of a forest.
+
+    `FLOOR` where its probabilities are no counts (none is 0, or some are tiny).
+    """
+    p = model.probabilities(np.asarray(pool.records))
+    least = float(p[p > 0].min())
+    return least / 2 if least > 1e-6 and (p == 0).any() else FLOOR
 
 
 def _rows(records: np.ndarray) -> np.ndarray:
@@ -240,7 +253,9 @@ def is_fitted(estimator) -> bool:
     return getattr(estimator, "classes_", None) is not None
 
 
-def fitted(estimator, pool: Pool, members: np.ndarray, seed: int) -> EstimatorModel:
+def fitted(
+    estimator, pool: Pool, members: np.ndarray, seed: int, floor: float = FLOOR
+) -> EstimatorModel:
     """A clone of the classifier, fitted on the members of a pool.
 
     Raises
@@ -260,7 +275,7 @@ def fitted(estimator, pool: Pool, members: np.ndarray, seed: int) -> EstimatorMo
             f"{type(estimator).__name__} cannot be fitted anew on {int(members.sum())} records: "
             f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         ) from None
-    return EstimatorModel(copy, pool.classes)
+    return EstimatorModel(copy, pool.classes, floor)
 
 
 # ---- Hugging Face --------------------------------------------------------------------------------
