@@ -1,5 +1,6 @@
 # make book   the book in _build/html     make test    every test
-# make bench  speed against peers         make clean   forget what was built, keep the environments
+# make bench  speed against peers         make pdf     the built book on paper, by Chromium
+# make clean  forget what was built, keep the environments
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -12,7 +13,7 @@ export OPENBLAS_NUM_THREADS := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DELETE_ON_ERROR:
-.PHONY: book test bench clean help
+.PHONY: book test bench pdf clean help
 
 help:
 	@sed -n 's/^# make /make /p' Makefile
@@ -28,6 +29,9 @@ test: $(VENV)/.ready-dev
 	@PYTHONWARNDEFAULTENCODING=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
 	@echo "tests: all passed"
 
+pdf: book $(VENV)/.ready-pdf
+	@$(BIN)/python -m mia_utils.book.pdf
+
 bench: .venv-bench/.ready
 	@.venv-bench/bin/python -m benchmarks
 	@echo "bench: done, see book/results"
@@ -42,6 +46,11 @@ $(VENV)/.ready: requirements.txt pyproject.toml
 $(VENV)/.ready-dev: $(VENV)/.ready
 	@echo "set-up: what the tests need"
 	@$(BIN)/python -m pip install --quiet -e '.[dev]'
+	@touch $@
+
+$(VENV)/.ready-pdf: $(VENV)/.ready
+	@echo "set-up: what printing needs"
+	@$(BIN)/python -m pip install --quiet -e '.[pdf]'
 	@touch $@
 
 .venv-bench/.ready: requirements.txt pyproject.toml

@@ -31,7 +31,6 @@ from mia_utils import (
     signals,
     train,
 )
-from mia_utils.data.catalog import title
 from mia_utils.files import write_if_changed
 
 from . import RESULTS, command
@@ -114,7 +113,6 @@ def main(arguments: list[str]) -> int:
 
     facts = {
         "dataset": name,
-        "title": title(name),
         "architecture": "cnn",
         "epochs": EPOCHS,
         "images": n,

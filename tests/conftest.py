@@ -36,7 +36,7 @@ def pytest_configure(config):
 
 def pytest_collection_modifyitems(items):
     """Chapters first (they take longest), the book last (it needs them)."""
-    place = {"test_notebooks.py": 0, "test_book.py": 2}
+    place = {"test_notebooks.py": 0, "test_book.py": 2, "test_pages_browser.py": 2}
     items.sort(key=lambda item: place.get(item.path.name, 1))
 
 
@@ -100,3 +100,11 @@ def execute_on_digits(source: Path) -> Path:
 def on_digits():
     """The function `execute_on_digits`."""
     return execute_on_digits
+
+
+@pytest.fixture(scope="session")
+def html(tmp_path_factory, on_digits) -> Path:
+    """The HTML of the book, built once."""
+    from book_html import build
+
+    return build(tmp_path_factory.mktemp("repository"), on_digits)

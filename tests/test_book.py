@@ -1,10 +1,6 @@
 """The HTML built from committed and test copies, and pages that are programs."""
 
-import os
 import re
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -42,25 +38,6 @@ def test_committed_copies_hold_no_errors_and_no_traces(path):
     assert publish.errors(notebook) == []
     assert set(notebook.metadata) == {"kernelspec", "language_info", "mia"}
     assert publish.dataset_of(notebook) == path.parent.name
-
-
-@pytest.fixture(scope="session")
-def html(tmp_path_factory, on_digits) -> Path:
-    """The built book: committed copies as they are, and the digits copies as the default set."""
-    root = tmp_path_factory.mktemp("repository")
-    default = shutil.ignore_patterns(publish.DEFAULT_SET)
-    shutil.copytree(ROOT / "book", root / "book", ignore=default)
-    shutil.copytree(ROOT / "notebooks", root / "notebooks")
-    for name in ("_config.yml", "_toc.yml"):
-        shutil.copy(ROOT / name, root / name)
-    for source in notebooks.chapters(ROOT):
-        publish.publish(on_digits(source), root, where=publish.DEFAULT_SET)
-    build = [Path(sys.executable).with_name("jupyter-book"), "build", "-W", "-n", "--keep-going"]
-    plain = {**os.environ, "NO_COLOR": "1"}
-    result = subprocess.run([*build, root], capture_output=True, text=True, env=plain)
-    log = result.stdout + result.stderr
-    assert result.returncode == 0, "\n".join(re.findall(r".*(?:WARNING|ERROR).*", log)) or log
-    return root / "_build/html"
 
 
 def pages(html: Path) -> dict[Path, BeautifulSoup]:

@@ -22,8 +22,64 @@ function makeScrollable(root) {
   }
 }
 
+// A term of the glossary explains itself where it stands, by mouse, finger and keyboard.
+function explainTerms(root) {
+  const card = document.createElement("div");
+  card.className = "term-card";
+  card.id = "term-card";
+  card.setAttribute("role", "tooltip");
+  card.hidden = true;
+  document.body.append(card);
+  const hide = () => { card.hidden = true; };
+  for (const link of root.querySelectorAll("a[data-card]")) {
+    link.classList.add("term-link");
+    link.setAttribute("aria-describedby", card.id);
+    const show = () => {
+      card.textContent = link.dataset.card;
+      card.hidden = false;
+      const box = link.getBoundingClientRect();
+      const left = Math.min(box.left, document.documentElement.clientWidth - card.offsetWidth - 8);
+      card.style.left = `${Math.max(8, left) + window.scrollX}px`;
+      card.style.top = `${box.bottom + window.scrollY + 6}px`;
+    };
+    link.addEventListener("mouseenter", show);
+    link.addEventListener("focus", show);
+    link.addEventListener("mouseleave", hide);
+    link.addEventListener("blur", hide);
+  }
+  document.addEventListener("keydown", (event) => { if (event.key === "Escape") hide(); });
+}
+
+// From a file the excerpts of the search cannot be fetched: say so, and show titles alone.
+function searchWithoutServer() {
+  if (location.protocol !== "file:" || typeof DOCUMENTATION_OPTIONS === "undefined") return;
+  DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
+  const results = document.getElementById("search-results");
+  if (results) {
+    const note = document.createElement("p");
+    note.className = "search-note";
+    note.textContent = "Opened from a file: titles are searched and shown; excerpts need a server "
+      + "(python -m http.server in this folder).";
+    results.before(note);
+  }
+}
+
+// On paper everything is open: solutions, folded cells, dropdowns.
+window.addEventListener("beforeprint", () => {
+  for (const details of document.querySelectorAll("details:not([open])")) {
+    details.open = true;
+    details.dataset.opened = "print";
+  }
+  for (const image of document.querySelectorAll("img[loading=lazy]")) image.loading = "eager";
+});
+window.addEventListener("afterprint", () => {
+  for (const details of document.querySelectorAll("details[data-opened]")) details.open = false;
+});
+
 document.addEventListener("DOMContentLoaded", () => {
   drawFormulas(document);
+  explainTerms(document);
+  searchWithoutServer();
   makeScrollable(document);
   window.addEventListener("resize", () => makeScrollable(document));
 });

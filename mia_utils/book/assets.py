@@ -11,9 +11,14 @@ from pathlib import Path
 
 _ICON = re.compile(r'((?:\.fa-[\w-]+:before,?)+)\{content:"([^"]*)"\}')
 _USED = re.compile(r"fa-[a-z0-9-]+")
-_CODE = re.compile(r"\\(f[0-9a-f]{3})")
+_CODE = re.compile(r"\\(f[0-9a-f]{3})|([\ue000-\uf8ff])")
 _FACE = re.compile(r"@font-face\{[^}]*Font Awesome[^}]*\}")
 _IMAGE = re.compile(r"<img\b[^>]*>")
+_TOGGLE = (
+    '<summary><span class="toctree-toggle"',
+    '<summary aria-label="Show or hide the pages below"><span class="toctree-toggle"',
+)
+"""The theme's sidebar names these switches by an icon alone."""
 _FONT = "vendor/fontawesome/webfonts/fa-solid-900"
 EAGER = 1
 """Pictures of a page that are loaded at once."""
@@ -55,11 +60,11 @@ def slim(out: Path) -> None:
     if not sheet.exists() or not source.exists():
         return
     html = " ".join(page.read_text("utf-8") for page in out.rglob("*.html"))
-    own = " ".join(page.read_text("utf-8") for page in static.glob("*.css"))
-    css = used_icons(sheet.read_text("utf-8"), html)
-    sheet.write_text(css, "utf-8")
+    sheet.write_text(used_icons(sheet.read_text("utf-8"), html), "utf-8")
+    rules = " ".join(page.read_text("utf-8") for page in static.rglob("*.css"))
+    codes = {int(m[1], 16) if m[1] else ord(m[2]) for m in _CODE.finditer(rules)}
     font = static / f"{_FONT}.woff"
-    subset_font(source, font, {int(code, 16) for code in _CODE.findall(css + own)})
+    subset_font(source, font, codes)
     for left in font.parent.iterdir():
         if left != font:
             left.unlink()
@@ -86,6 +91,18 @@ def image_size(path: Path) -> tuple[int, int] | None:
         return None
 
 
+def svg_class(path: Path) -> str:
+    """How the dark theme shall treat a picture: turn a drawing round, leave photographs."""
+    return "photograph" if 'id="photograph"' in path.read_text("utf-8") else "drawing"
+
+
+def with_class(tag: str, name: str) -> str:
+    """An element's tag with one class more."""
+    if 'class="' in tag:
+        return tag.replace('class="', f'class="{name} ', 1)
+    return f'<img class="{name}"{tag[4:]}'
+
+
 def sized_images(body: str, folder: Path) -> str:
     """Every picture of a page with its size, so that nothing jumps, and loaded when it is near."""
     count = 0
@@ -96,6 +113,8 @@ def sized_images(body: str, folder: Path) -> str:
         tag = match[0]
         source = re.search(r'src="([^"]+)"', tag)
         path = folder / source[1] if source else None
+        if path and path.suffix == ".svg" and path.is_file():
+            tag = with_class(tag, svg_class(path))
         extra = "" if count <= EAGER or "loading=" in tag else ' loading="lazy"'
         if "width=" not in tag and path and path.is_file():
             size = image_size(path)
@@ -124,7 +143,7 @@ def _finish(app, error) -> None:
     for page in out.rglob("*.html"):
         if "_static" not in page.parts:
             text = page.read_text("utf-8")
-            better = sized_images(text, page.parent)
+            better = sized_images(text.replace(*_TOGGLE), page.parent)
             if better != text:
                 page.write_text(better, "utf-8")
     slim(out)

@@ -73,7 +73,8 @@ def decorate(root: str | os.PathLike, docname: str, notebook: NotebookNode) -> N
     if not met:
         called = next((name for name, page in pages.items() if page == docname), title(folder))
         number = int(PurePosixPath(docname).name[:2])
-        first.source = TITLE.sub(rf"# {number}. \1 ({called})", first.source, count=1)
+        numbered = f"{number}. " if number else ""
+        first.source = TITLE.sub(rf"# {numbered}\1 ({called})", first.source, count=1)
     if len(pages) > 1:
         switch = _switch(pages, docname)
         first.source = TITLE.sub(lambda m: f"{m[0]}\n\n{switch}", first.source, count=1)
@@ -89,6 +90,28 @@ def _switch(pages: dict[str, str], here: str) -> str:
         for name, page in pages.items()
     ]
     return "\n".join([":::{div} data-switch", "Executed on", "", *entries, ":::"])
+
+
+def map_of_chapters(root: str | os.PathLike, docname: str) -> str:
+    """The parts of the book with their chapters and each chapter's first question, in Markdown."""
+    starts = {name: caption for caption, name in contents.PARTS}
+    lines = []
+    for path in notebooks.chapters(root):
+        name = contents.name_of(path)
+        if name in starts:
+            lines += ["", f"**{starts[name]}**", ""]
+        chapter = f"[]({link(contents.met(root, path), docname)}.ipynb)"
+        mark = f"{number}." if (number := int(path.stem[:2])) else "-"
+        lines.append(f"{mark} {chapter}: {first_sentence(notebooks.read(path))}")
+    return "\n".join(lines)
+
+
+def first_sentence(notebook) -> str:
+    """The sentence with which a chapter begins, without its links."""
+    text = TITLE.split(notebook["cells"][0]["source"])[-1].strip()
+    paragraph = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", " ".join(text.split("\n\n")[0].split()))
+    paragraph = re.sub(r"\s*\{cite\}`[^`]*`", "", paragraph)
+    return re.match(r".*?[.?!](?=\s|$)|.*", paragraph)[0]
 
 
 def table_of_copies(root: str | os.PathLike) -> str:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import platform
 import tempfile
+import time
 from collections.abc import Callable, Mapping
+from importlib.metadata import version
 from pathlib import Path
 
 import nbformat
@@ -39,16 +42,33 @@ def write(notebook: Mapping, path: Path) -> bool:
     return write_if_changed(path, as_bytes(notebook))
 
 
-def sign(path: Path, *, run: str, parts: Mapping, dataset: str, given: Mapping) -> None:
-    """Write into an executed notebook what decided it."""
+def sign(
+    path: Path, *, run: str, parts: Mapping, dataset: str, given: Mapping, seconds: float
+) -> None:
+    """Write into an executed notebook what decided it, and how it was made."""
     executed = notebooks.read(path)
     executed["metadata"]["mia"] = {
         "run": run,
         "decides": dict(parts),
         "dataset": dataset,
         "parameters": dict(given),
+        "made": made(seconds),
     }
     write(executed, path)
+
+
+def made(seconds: float) -> dict:
+    """How an execution went, for the reader of its page: seconds, device, versions."""
+    gpus = sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))
+    source, field = (gpus[0], "Model:") if gpus else (Path("/proc/cpuinfo"), "model name")
+    lines = source.read_text("utf-8").splitlines() if source.exists() else []
+    named = [line.split(":", 1)[1].strip() for line in lines if line.startswith(field)]
+    versions = {name: version(name) for name in ("torch", "numpy")}
+    return {
+        "seconds": round(seconds),
+        "device": named[0] if named else platform.processor() or platform.machine(),
+        "versions": {"python": platform.python_version(), **versions},
+    }
 
 
 def pieces(out: Path) -> list[Path]:
@@ -165,6 +185,7 @@ def execute(
         piece.unlink(missing_ok=True)
     running = out.with_name(f".{out.stem}.{os.getpid()}.ipynb")
     failed = out.with_name(f"{out.stem}.failed.ipynb")
+    start = time.monotonic()
     at, cells = 0, len(notebooks.read(source)["cells"])
 
     def on_cell(cell, cell_index) -> None:
@@ -187,7 +208,8 @@ def execute(
                 on_cell_start=on_cell,
                 stderr_file=_Said(lambda line: tell(at, cells, line)),
             )
-        sign(running, run=run, parts=parts, dataset=dataset, given=given)
+        seconds = time.monotonic() - start
+        sign(running, run=run, parts=parts, dataset=dataset, given=given, seconds=seconds)
         os.replace(running, out)
         failed.unlink(missing_ok=True)
     except papermill.PapermillExecutionError as error:

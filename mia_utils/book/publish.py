@@ -284,6 +284,7 @@ def published(
             "decides": record["decides"],
             "dataset": dataset,
             "parameters": given,
+            **({"made": record["made"]} if isinstance(record.get("made"), dict) else {}),
         },
     }
     return from_dict({"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5})

@@ -7,7 +7,7 @@ import pkgutil
 import re
 from pathlib import Path
 
-from . import contents, decorate, publish
+from . import contents, decorate, publish, tables
 
 BANNER = """```{{admonition}} This copy is older than its source
 :class: warning
@@ -24,6 +24,7 @@ CHANGES = {
 }
 MODULES = re.compile(r"^% (modules|files): ([\w.]+)$", re.MULTILINE)
 HIDDEN = re.compile(r"_|cli$")
+CHAPTERS = re.compile(r"^% chapters$", re.MULTILINE)
 COPIES = re.compile(r"^% copies$", re.MULTILINE)
 TITLE = re.compile(r"^# .*$", re.MULTILINE)
 
@@ -69,6 +70,8 @@ def page_source(root: str | os.PathLike, docname: str, text: str) -> str:
     if not decorate.is_copy(docname):
         text = MODULES.sub(module_sections, text)
         text = COPIES.sub(lambda _: decorate.table_of_copies(root), text)
+        text = CHAPTERS.sub(lambda _: decorate.map_of_chapters(root, docname), text)
+        text = tables.with_tables(root, text)
         return decorate.linked_chapters(root, docname, text)
     import nbformat
 

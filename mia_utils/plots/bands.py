@@ -59,5 +59,8 @@ def bands(
     ax.set_xticks(x, [f"{value:g}" for value in x])
     ax.minorticks_off()
     ax.set(xlabel=xlabel, ylabel=ylabel)
-    ax.legend()
+    if len(curves) > 3:
+        ax.legend(loc="lower left", bbox_to_anchor=(0, 1.02), ncols=2)
+    else:
+        ax.legend()
     return ax.figure

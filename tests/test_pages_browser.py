@@ -1,0 +1,394 @@
+"""The built book in a browser: what a reader sees, with a mouse, a keyboard, a phone, on paper.
+
+Needs Chromium (apt-get install chromium) and the development extra (Playwright's Python package);
+skipped with a word where one of them is missing. Every page in every mode: `pytest -m slow`.
+"""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import re
+import shutil
+import threading
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+from mia_utils.book import contents, notebooks, publish
+
+pytestmark = pytest.mark.xdist_group("book")
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+MODES = [(w, theme) for w in (360, 1280) for theme in ("light", "dark")]
+CHAPTER = contents.met(ROOT, notebooks.chapters(ROOT)[0])
+SOME = (
+    "book/index",
+    "book/glossary",
+    "book/performance",
+    "book/api/attacks",
+    "search",
+    CHAPTER,
+    contents.appendix(ROOT)[0],
+)
+OWN = (
+    "book/index", "book/ten_lines", "book/notation", "book/glossary", "book/reproduce",
+    "book/scaling", "book/performance", "book/law", "book/report", "book/cite", "book/copies",
+)  # fmt: skip
+"""Pages of prose, whose pictures must have captions and words."""
+MOST = 1_500_000
+"""Bytes of a chapter's first load."""
+
+
+@pytest.fixture(scope="session")
+def browser():
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="Playwright is not installed (pip install -e '.[dev]')"
+    )
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if path is None:
+        pytest.skip("no Chromium here (apt-get install chromium): pages not seen in a browser")
+    with playwright.sync_playwright() as driver:
+        started = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="session")
+def site(html):
+    """The address of a server of the built book."""
+    quiet = functools.partial(_Quiet, directory=str(html))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), quiet)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/"
+    server.shutdown()
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *said):
+        pass
+
+
+class Visit:
+    """A page in a browser, with what it said and asked for."""
+
+    def __init__(self, browser, address: str, *, width=1280, theme="light", scripts=True):
+        self.context = browser.new_context(
+            viewport={"width": width, "height": 800},
+            color_scheme=theme,
+            java_script_enabled=scripts,
+        )
+        self.page = self.context.new_page()
+        self.said: list[str] = []
+        self.asked: list[str] = []
+        self.page.on("console", lambda m: m.type == "error" and self.said.append(m.text))
+        self.page.on("pageerror", lambda error: self.said.append(str(error)))
+        self.page.on("request", lambda request: self.asked.append(request.url))
+        self.page.goto(address, wait_until="load")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.context.close()
+
+
+def check(visit: Visit, home: str, docname: str) -> None:
+    """What holds on every page in every mode."""
+    page = visit.page
+    assert visit.said == [], docname
+    outside = [a for a in visit.asked if not a.startswith((home, "data:", "blob:"))]
+    assert outside == [], docname
+    wider = page.evaluate(
+        "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    )
+    assert wider <= 0, f"{docname} scrolls sideways by {wider} px"
+    assert page.locator(".katex-error").count() == 0, docname
+    images = page.eval_on_selector_all(
+        "article img:not([hidden])",
+        "all => all.map(i => [i.getAttribute('src'), i.getAttribute('width'), i.alt, i.closest('figure') !== null])",
+    )
+    for source, width, alt, captioned in images:
+        assert width, f"{docname}: {source} has no size"
+        if docname in OWN and not source.startswith("data:"):
+            assert captioned and len(alt.split()) > 5, f"{docname}: {source} says {alt!r}"
+
+
+@pytest.mark.parametrize(("width", "theme"), MODES)
+def test_pages_are_whole_in_every_mode(browser, site, html, width, theme):
+    for docname in SOME:
+        with Visit(browser, f"{site}{docname}.html", width=width, theme=theme) as visit:
+            check(visit, site, docname)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("width", "theme"), MODES)
+def test_every_page_is_whole_in_every_mode(browser, site, html, width, theme):
+    for path in sorted((html / "book").rglob("*.html")):
+        docname = path.relative_to(html).with_suffix("").as_posix()
+        with Visit(browser, f"{site}{docname}.html", width=width, theme=theme) as visit:
+            check(visit, site, docname)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_nothing_serious_for_readers_with_disabilities(browser, site, theme):
+    axe = pytest.importorskip("axe_playwright_python", reason="axe is not installed")
+    script = (Path(axe.__file__).parent / "axe.min.js").read_text("utf-8")
+    for docname in SOME:
+        with Visit(browser, f"{site}{docname}.html", theme=theme, width=1280) as visit:
+            visit.page.evaluate(script)
+            found = visit.page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+            serious = [
+                f"{v['id']}: {v['nodes'][0]['html'][:160]}"
+                for v in found["violations"]
+                if v["impact"] in ("serious", "critical")
+            ]
+            assert serious == [], f"{docname}: " + "\n".join(serious)
+
+
+def test_chapters_load_little(browser, site, html):
+    for source in notebooks.chapters(ROOT):
+        docname = contents.met(ROOT, source)
+        with Visit(browser, f"{site}{docname}.html") as visit:
+            visit.page.wait_for_timeout(200)
+            asked = {a.removeprefix(site).split("?")[0] for a in visit.asked if a.startswith(site)}
+            size = sum((html / name).stat().st_size for name in asked)
+            assert size <= MOST, f"{docname}: {size}"
+
+
+def test_next_walks_the_chapters_in_order_and_ends(browser, site):
+    with Visit(browser, f"{site}book/index.html") as visit:
+        way = []
+        while True:
+            link = visit.page.locator("a.right-next")
+            if not link.count():
+                break
+            target = link.first.evaluate("a => a.href").split("#")[0]
+            docname = target.removeprefix(site).removesuffix(".html")
+            assert docname not in way, f"a loop: {docname}"
+            way.append(docname)
+            visit.page.goto(target)
+    chapters = [contents.met(ROOT, path) for path in notebooks.chapters(ROOT)]
+    assert way[: len(chapters)] == chapters
+    assert way[-1] == contents.APPENDIX and not set(way) & set(contents.appendix(ROOT))
+
+
+def hits(page) -> list[str]:
+    page.wait_for_selector("#search-results li", timeout=20_000)
+    page.wait_for_timeout(500)
+    return page.eval_on_selector_all("#search-results li > a", "all => all.map(a => a.href)")
+
+
+def test_the_search_finds_a_chapter_once_and_first(browser, site):
+    with Visit(browser, f"{site}search.html?q=LiRA") as visit:
+        found = [address.split("#")[0].split("?")[0] for address in hits(visit.page)]
+        assert "likelihood" in found[0] or "lira" in found[0]
+        copies = {f"{site}{docname}.html" for docname in contents.appendix(ROOT)}
+        assert not copies & set(found)
+        assert visit.said == []
+
+
+def test_the_search_works_from_a_file_and_says_what_is_missing(browser, html):
+    with Visit(browser, f"{(html / 'search.html').as_uri()}?q=mixup") as visit:
+        assert hits(visit.page)
+        assert "need a server" in visit.page.locator(".search-note").inner_text()
+        assert visit.said == []
+
+
+def test_pages_work_from_a_file(browser, html):
+    home = html.as_uri()
+    for docname in ("book/index", CHAPTER):
+        with Visit(browser, f"{home}/{docname}.html", width=360) as visit:
+            check(visit, home, docname)
+
+
+# ---- explorers ----
+
+
+def explorers(html: Path) -> dict[str, str]:
+    """The pages that have explorers: {name: page}."""
+    found: dict[str, str] = {}
+    for path in sorted((html / "book").rglob("*.html")):
+        for name in re.findall(r'<figure class="[^"]*\bexplorer-(\w+)', path.read_text("utf-8")):
+            found.setdefault(name, path.relative_to(html).as_posix())
+    return found
+
+
+def numbers(page) -> dict[str, str]:
+    """What an explorer shows, by name."""
+    pairs = page.eval_on_selector_all(
+        ".explorer-numbers > div", "all => all.map(d => [...d.children].map(c => c.textContent))"
+    )
+    return dict(pairs)
+
+
+@pytest.fixture(scope="session")
+def gallery(html) -> Path:
+    """A page with every explorer on it, beside the built ones."""
+    from mia_utils.book.explorers import EXPLORERS
+
+    sheets = "".join(
+        f'<link rel="stylesheet" href="_static/{name}.css">'
+        for name in ("book", "explorers/explorers")
+    )
+    bodies = "".join(
+        f'<figure class="explorer explorer-{name}"><img class="explorer-still" alt="{name}" '
+        f'src="_static/explorers/{explorer.still}"><figcaption>{name}</figcaption></figure>'
+        f'<script src="_static/explorers/core.js"></script>'
+        f'<script src="_static/explorers/data/{explorer.data}.js"></script>'
+        f'<script src="_static/explorers/{name}.js"></script>'
+        for name, explorer in EXPLORERS.items()
+    )
+    path = html / "gallery.html"
+    path.write_text(
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Explorers</title>{sheets}'
+        f'<meta name="viewport" content="width=device-width"></head><body class="bd-article">'
+        f"<main><h1>Explorers</h1>{bodies}</main></body></html>",
+        "utf-8",
+    )
+    return path
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_explorers_start_fit_and_replace_their_still_picture(browser, gallery, width):
+    with Visit(browser, gallery.as_uri(), width=width) as visit:
+        page = visit.page
+        assert visit.said == []
+        assert page.locator(".explorer-body").count() == page.locator("figure.explorer").count()
+        assert page.locator("img.explorer-still:visible").count() == 0
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_without_scripts_the_still_pictures_are_there(browser, gallery):
+    with Visit(browser, gallery.as_uri(), scripts=False) as visit:
+        stills = visit.page.locator("img.explorer-still:visible")
+        assert stills.count() == visit.page.locator("figure.explorer").count()
+
+
+def test_the_threshold_moves_by_keyboard_and_by_mouse(browser, gallery):
+    with Visit(browser, gallery.as_uri()) as visit:
+        figure = visit.page.locator("figure.explorer-threshold")
+        slider = figure.locator("input").first
+        point = figure.locator("circle")
+        before, shown = point.get_attribute("cx"), numbers(figure.page)
+        slider.focus()
+        for _ in range(10):
+            visit.page.keyboard.press("ArrowRight")
+        by_key = point.get_attribute("cx")
+        assert float(by_key) < float(before)  # a higher threshold accuses fewer
+        box = figure.locator("svg").first.bounding_box()
+        y = box["y"] + box["height"] / 2
+        visit.page.mouse.move(box["x"] + 0.8 * box["width"], y)
+        visit.page.mouse.down()
+        visit.page.mouse.move(box["x"] + 0.3 * box["width"], y)
+        visit.page.mouse.up()
+        assert float(point.get_attribute("cx")) > float(by_key)
+        figure.locator("input").nth(1).fill("1")
+        rare = numbers(figure.page)
+        assert rare["true positive rate"] != shown["true positive rate"]
+        assert float(rare["precision"].split()[0]) < 10
+
+
+def test_the_game_is_played_by_keyboard_and_counts(browser, gallery):
+    with Visit(browser, gallery.as_uri()) as visit:
+        figure = visit.page.locator("figure.explorer-guess")
+        tiles = figure.locator(".explorer-tiles button")
+        assert tiles.count() == 12
+        tiles.first.focus()
+        visit.page.keyboard.press("Enter")
+        assert tiles.first.get_attribute("aria-pressed") == "true"
+        following = figure.locator("button.explorer-next")
+        following.click()
+        assert "%" in figure.locator(".explorer-told").first.inner_text()
+        following.click()
+        said = figure.locator(".explorer-say").inner_text()
+        mine, its = map(int, re.findall(r"about (\d+)", said))
+        members = figure.locator(".is-member").count()
+        first = "is-member" in tiles.first.get_attribute("class")
+        assert members == 6 and mine == (7 if first else 5) and 0 <= its <= 12
+
+
+def test_a_photograph_shows_its_standing_under_every_attack(browser, gallery):
+    with Visit(browser, gallery.as_uri()) as visit:
+        figure = visit.page.locator("figure.explorer-records")
+        before = figure.locator(".explorer-detail").inner_text()
+        figure.locator(".explorer-photos button").nth(7).click()
+        after = figure.locator(".explorer-detail").inner_text()
+        assert before != after and "LiRA" in after and "non-members" in after
+
+
+def test_a_larger_epsilon_allows_more_and_more_models_change_the_order(browser, gallery):
+    with Visit(browser, gallery.as_uri()) as visit:
+        figure = visit.page.locator("figure.explorer-epsilon")
+        auc = figure.locator("dd").nth(1)
+        figure.locator("input").fill("-1")
+        small = float(auc.inner_text())
+        figure.locator("input").fill("2")
+        assert 0.5 < small < float(auc.inner_text()) < 1
+        figure = visit.page.locator("figure.explorer-shadows")
+        rows = figure.locator("tbody tr")
+        figure.locator("input").fill("0")
+        few = rows.count()
+        figure.locator("input").fill("6")
+        assert rows.count() > few
+
+
+def test_pages_with_explorers_start_them(browser, site, html):
+    found = explorers(html)
+    assert "guess" in found
+    for name, page in found.items():
+        with Visit(browser, f"{site}{page}", width=360) as visit:
+            visit.page.locator(f"figure.explorer-{name} .explorer-body").first.wait_for()
+            assert visit.said == []
+
+
+# ---- small things ----
+
+
+def test_terms_explain_themselves_by_mouse_and_keyboard(browser, site, html):
+    pages = [p for p in (html / "book").rglob("*.html") if "data-card=" in p.read_text("utf-8")]
+    assert pages, "no page has a term of the glossary"
+    address = f"{site}{pages[0].relative_to(html).as_posix()}"
+    with Visit(browser, address) as visit:
+        term = visit.page.locator("a[data-card]").first
+        card = visit.page.locator("#term-card")
+        term.focus()
+        assert card.is_visible() and len(card.inner_text()) > 20
+        visit.page.keyboard.press("Escape")
+        assert not card.is_visible()
+        term.hover()
+        assert card.is_visible()
+
+
+def test_on_paper_everything_is_open(browser, site):
+    with Visit(browser, f"{site}{CHAPTER}.html") as visit:
+        page = visit.page
+        page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+        page.emulate_media(media="print")
+        assert page.locator("details:not([open])").count() == 0
+        for hidden in (".bd-sidebar-primary", ".data-switch", ".prev-next-footer"):
+            for element in page.locator(hidden).all():
+                assert not element.is_visible(), hidden
+        pdf = page.pdf(format="A4")
+        assert pdf.startswith(b"%PDF")
+
+
+def test_a_wrong_address_leads_home(browser, html):
+    with Visit(browser, (html / "404.html").as_uri()) as visit:
+        assert "begin at its front page" in visit.page.inner_text("body")
+        assert visit.said == [] and len(visit.asked) == 1
+
+
+def test_the_switch_leads_to_the_same_chapter_on_other_data(browser, site):
+    copy = contents.appendix(ROOT)[0]
+    with Visit(browser, f"{site}{copy}.html") as visit:
+        assert "(" in visit.page.inner_text("h1")
+        visit.page.locator(".data-switch a").first.click()
+        visit.page.wait_for_load_state()
+        assert visit.page.url.split("#")[0] == f"{site}{contents.met(ROOT, copy)}.html"
+        assert visit.page.locator("a.right-next").count()
+
+
+def test_copies_are_built_for_the_readers_own_run(html):
+    for source in notebooks.chapters(ROOT):
+        assert (html / f"book/runs/{publish.DEFAULT_SET}/{source.stem}.html").exists()
