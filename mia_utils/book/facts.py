@@ -12,7 +12,6 @@ from pathlib import Path
 from ..data.catalog import title
 from .publish import DEFAULT_SET
 
-
 EMBEDDED = "the CIFAR-10 images inside the package"
 
 
