@@ -257,6 +257,21 @@ def test_what_cannot_be_a_file_name_is_refused(tmp_path, name):
     assert "\n" not in str(error.value)
 
 
+def test_a_file_name_is_no_name(tmp_path):
+    with pytest.raises(InputError, match="leave the ending out; the name is 'mine'"):
+        load_dataset("mine.npz", tmp_path)
+    with pytest.raises(
+        InputError, match="'data/mine' is not the name .*root=, --data, or MIA_DATA"
+    ):
+        load_dataset("data/mine", tmp_path)
+
+
+def test_an_own_set_under_an_embedded_name_is_not_passed_over_in_silence(tmp_path):
+    np.savez(tmp_path / "digits.npz", images=np.zeros((4, 2, 2), np.uint8), labels=[0, 1, 0, 1])
+    with pytest.warns(UserWarning, match="digits.npz is not read: give it another name"):
+        assert len(load_dataset("digits", tmp_path)) == 1797
+
+
 @pytest.mark.parametrize("name, meant", [("CIFAR-10", "cifar10"), ("minst", "mnist")])
 def test_a_name_that_is_nearly_known_names_the_known_one(tmp_path, name, meant):
     with pytest.raises(InputError, match=f"did you mean '{meant}'"):

@@ -105,8 +105,11 @@ def test_a_changed_folder_is_noticed_and_decoded_anew(root, change):
     draw(root / "faces/train/anna/0.bmp")
     old = load_dataset("faces", root)
     change(root)
-    with pytest.warns(UserWarning, match=r"faces has changed since faces.npz was written \(19 im"):
+    with pytest.warns(
+        UserWarning, match=r"has changed since faces.npz was written \(19 im"
+    ) as told:
         new = load_dataset("faces", root)
+    assert told[0].filename == __file__, "a warning points at the caller"
     (root / "faces.npz").rename(root / "old.npz")
     fresh = load_dataset("faces", root)
     assert fresh.fingerprint == new.fingerprint and (fresh.train == new.train).all()
@@ -201,6 +204,7 @@ def test_files_of_other_kinds_are_counted(root):
         load_dataset("faces", root)
     lines = [str(one.message) for one in caught]
     assert len(lines) == 2 and lines[0].endswith("as an image: 2 .heic, 1 .mp4")
+    assert {one.filename for one in caught} == {__file__}
     assert lines[1].endswith("in no class folder of train/: 1")
 
 
@@ -403,8 +407,10 @@ def test_damaged_images_are_named(root):
     ) as error:
         load_dataset("faces", root)
     assert "\n" not in str(error.value) and [path.name for path in root.iterdir()] == ["faces"]
-    with pytest.warns(UserWarning, match="2 damaged images left out: .*anna/0.png.*bert/2.png"):
+    words = "2 damaged images left out: .*anna/0.png.*bert/2.png"
+    with pytest.warns(UserWarning, match=words) as told:
         pool = load_dataset("faces", root, on_damaged="skip")
+    assert told[0].filename == __file__
     assert pool.labels.tolist() == [0] * 3 + [1] * 3 + [2] * 4 + [0, 0, 1, 1, 2, 2]
     assert pool.train.sum() == 10
     np.testing.assert_array_equal(pool.records[0], shot(root / "faces/train/anna/1.png"))

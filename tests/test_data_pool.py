@@ -201,6 +201,7 @@ def test_tensors_frames_and_whole_numbers_are_read():
         (dict(classes="abc"), "expected a list of names"),
         (dict(classes={"a", "b", "c"}), "expected a list of names"),
         (dict(classes=3), "expected a list of names"),
+        (dict(classes=["a", "b", "a"]), "classes hold 'a' more than once"),
         (dict(classes=np.array("abc")), "expected a list of names"),
     ],
 )

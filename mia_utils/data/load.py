@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import warnings
 from dataclasses import replace
 from difflib import get_close_matches
 from importlib.resources import as_file, files
+from numbers import Integral
 from pathlib import Path
 
 import numpy as np
@@ -63,7 +65,7 @@ def load_dataset(
     """
     if on_damaged not in ("error", "skip"):
         raise InputError(f"on_damaged={on_damaged!r}; expected 'error' or 'skip'")
-    if size is not None and (not isinstance(size, int) or isinstance(size, bool) or size < 1):
+    if size is not None and (not isinstance(size, Integral) or isinstance(size, bool) or size < 1):
         raise InputError(f"size={size!r}; expected a side in pixels, an integer of at least 1")
     check_name(name)
     pool = _load(name, data_root(root), size, on_damaged, download)
@@ -116,8 +118,11 @@ def check_name(name: str) -> None:
     plain = Path(name).name == name and printable(name) == name and len(name) <= _LONGEST
     if not name or not plain or name.startswith("."):
         raise InputError(
-            f"{name[:_LONGEST]!r} is not the name of a data set; expected a plain name like 'mnist'"
+            f"{name[:_LONGEST]!r} is not the name of a data set; expected a plain name like "
+            "'mnist' (its folder is root=, --data, or MIA_DATA)"
         )
+    if name.endswith(".npz"):
+        raise InputError(f"{name!r}: leave the ending out; the name is {name[:-4]!r}")
 
 
 def open_pool(path: str) -> Pool:
@@ -139,6 +144,13 @@ def open_pool(path: str) -> Pool:
 
 def _load(name: str, root: Path, size: int | None, on_damaged: str, download: bool) -> Pool:
     if name in EMBEDDED:
+        own = [path for path in (root / f"{name}.npz", root / name) if path.exists()]
+        if own:
+            warnings.warn(
+                f"{name} is the data set inside the package; {own[0]} is not read: give it "
+                "another name",
+                stacklevel=3,
+            )
         return open_pool(_INSIDE + name)
     archive, folder = root / f"{name}.npz", root / name
     for path in (archive, folder):

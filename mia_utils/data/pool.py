@@ -6,6 +6,7 @@ import hashlib
 import json
 import unicodedata
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
@@ -286,4 +287,11 @@ def _class_names(classes) -> tuple[str, ...]:
         hint = ": use sorted(classes, key=classes.get)" if isinstance(classes, Mapping) else ""
         raise InputError(f"classes are {classes!r:.60}; expected a list of names{hint}")
     names = [n.decode("utf-8", "backslashreplace") if isinstance(n, bytes) else n for n in classes]
-    return tuple(printable(str(name)) for name in names)
+    names = [printable(str(name)) for name in names]
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise InputError(
+            f"classes hold {twice[0]!r} more than once; expected one name for each label, not one "
+            "for each record"
+        )
+    return tuple(names)
