@@ -2,30 +2,38 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
+import pickle
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from synthetic import gaussian_outputs
 
+from mia_utils.attacks import LiRA, LossAttack
 from mia_utils.errors import InputError
 from mia_utils.evaluation import (
     METHODS,
+    Interval,
+    NotMeasured,
     accuracy,
     auc,
     auc_interval,
     balanced_accuracy,
     best_threshold,
     clopper_pearson,
+    columns,
     evaluate,
     null_auc_range,
     roc_curve,
     tpr_at_fpr,
     tpr_at_fpr_interval,
+    tpr_column,
 )
-from mia_utils.evaluation.report import FIGURES
+from mia_utils.evaluation.report import FPRS, figure_columns
 
 few = settings(deadline=None, derandomize=True, max_examples=50)
 values = st.one_of(
@@ -231,81 +239,187 @@ def make_targets(models=3, records=2400, seed=0):
 
 def test_evaluate_agrees_with_the_single_functions():
     scores, members = make_targets()
-    result = evaluate(scores, members, 0.7)
+    result = evaluate(scores, members=members, threshold=0.7)
     assert len(result) == 3
     for s, m, target in zip(scores, members, result.targets, strict=True):
-        assert target.auc == auc(s, m)
-        assert (target.auc_low, target.auc_high) == auc_interval(s, m)[1:]
-        assert target.accuracy == accuracy(s, m, 0.7)
-        assert target.balanced_accuracy == balanced_accuracy(s, m, 0.7)
-        assert target.tpr_at_fpr1pct == tpr_at_fpr(s, m, 0.01)
-        assert target.tpr_at_fpr1pct_low < target.tpr_at_fpr1pct < target.tpr_at_fpr1pct_high
-        assert target.tpr_at_fpr01pct is target.tpr_at_fpr01pct_low is None
-        assert target.null_tpr_at_fpr01pct is None
+        assert target.auc == auc_interval(s, m) and target.auc.value == auc(s, m)
+        assert target.accuracy.value == accuracy(s, m, 0.7)
+        assert target.balanced_accuracy.value == balanced_accuracy(s, m, 0.7)
+        assert target.tpr_at_fpr(0.01) == tpr_at_fpr_interval(s, m, 0.01)
+        assert target.tpr_at_fpr(0.01).value == tpr_at_fpr(s, m, 0.01)
+        value, low, high = target.tpr_at_fpr(0.01)
+        assert low < value < high
+        assert not target.tpr_at_fpr(0.001).measured and target.null_tpr_at_fpr(0.001) is None
         assert (target.n_members, target.n_nonmembers) == (m.sum(), (~m).sum())
-        assert target.null_low < 0.5 < target.null_high < target.auc_low
+        assert target.null_low < 0.5 < target.null_high < target.auc.low
         assert abs(target.null_auc - 0.5) < 0.05 and abs(target.null_balanced_accuracy - 0.5) < 0.05
-        assert target.null_tpr_at_fpr10pct < 0.2 < target.tpr_at_fpr10pct
+        assert target.null_tpr_at_fpr(0.1) < 0.2 < target.tpr_at_fpr(0.1).value
     frame = result.frame()
-    assert frame.shape[0] == 3 and frame["auc"].tolist() == [t.auc for t in result.targets]
-    assert frame["tpr_at_fpr01pct"].isna().all() and frame["n_members"].dtype.kind == "i"
+    assert frame.shape[0] == 3 and frame["auc"].tolist() == [t.auc.value for t in result.targets]
+    assert frame["tpr_at_fpr_0.001"].isna().all() and frame["n_members"].dtype.kind == "i"
+    assert tuple(frame) == columns() == tuple(result.targets[0].row())
+
+
+def test_rates_are_data():
+    scores, members = make_targets(models=1)
+    result = evaluate(scores, members=members, fprs=(0.2, 0.05))
+    assert list(result.tprs) == [0.2, 0.05]
+    assert result.tpr_at_fpr(0.05) == tpr_at_fpr_interval(scores[0], members[0], 0.05)
+    assert result.frame()["tpr_at_fpr_0.05"].item() == result.tpr_at_fpr(0.05).value
+    assert result.mean()["tpr_at_fpr_0.2"] == result.tpr_at_fpr(0.2).value
+    assert tuple(result.targets[0].row()) == columns((0.2, 0.05))
+    with pytest.raises(
+        InputError, match=r"only at 0\.2, 0\.05; write .*fprs=\(0\.2, 0\.05, 0\.01\)"
+    ):
+        result.tpr_at_fpr(0.01)
+    with pytest.raises(InputError, match="only at"):
+        result.null_tpr_at_fpr(0.01)
+    for wrong in ((0.1, 0.1), (), (0.1, 0.0), (1.5,), ("a",)):
+        with pytest.raises(InputError, match="fpr"):
+            evaluate(scores, members=members, fprs=wrong)
+    assert len({tpr_column(f) for f in (0.1, 0.01, 0.001, 1e-5, 0.015)}) == 5
+
+
+def test_an_evaluation_of_one_target_is_that_target():
+    scores, members = make_targets(models=2)
+    one, two = (evaluate(scores[:k], members=members[:k]) for k in (1, 2))
+    assert one.auc == one.targets[0].auc and one.n_members == members[0].sum()
+    with pytest.raises(InputError, match=r"2 targets .* result.targets\[0\].auc, or result.mean"):
+        two.auc  # noqa: B018
+    with pytest.raises(AttributeError, match="no attribute 'auk'"):
+        one.auk  # noqa: B018
+    assert pickle.loads(pickle.dumps(one)) == one == copy.deepcopy(one)
+
+
+def test_an_attack_is_judged_on_outputs():
+    outputs = gaussian_outputs(2, 600, seed=0, leak=2.0, masks="independent")
+    outputs = outputs.replace(evaluated=np.arange(1200).reshape(2, 600) % 5 > 0)
+    attack = LossAttack(threshold=0.4)
+    plain = evaluate(
+        attack.score(outputs), members=outputs.members, threshold=-0.4, evaluated=outputs.evaluated
+    )
+    assert evaluate(attack, outputs) == plain
+    assert evaluate(attack.score(outputs), outputs, threshold=-0.4) == plain
+    assert (
+        evaluate(attack, outputs, threshold=-1.0).targets[0].accuracy != plain.targets[0].accuracy
+    )
+    assert not evaluate(LossAttack(), outputs).targets[0].accuracy.measured
+    shadow = gaussian_outputs(4, 600, seed=1, leak=2.0)
+    fitted = LossAttack().fit(shadow)
+    assert evaluate(fitted, outputs) == evaluate(
+        fitted.score(outputs), outputs, threshold=fitted.threshold_
+    )
+    one = outputs.select(models=[0])
+    assert evaluate(attack.score(one)[0], one).auc == plain.targets[0].auc
+    lira = LiRA().fit([shadow, shadow])
+    assert evaluate(lira, [outputs, outputs]) == evaluate(
+        lira.score([outputs, outputs]), outputs, threshold=lira.threshold_
+    )
+
+
+def test_what_evaluate_cannot_take_is_one_clear_line():
+    outputs = gaussian_outputs(1, 60, seed=0, leak=2.0, masks="independent")
+    scores = LossAttack().score(outputs)
+    for arguments, message in (
+        ((LossAttack(),), r"write evaluate\(attack, target\)"),
+        ((LossAttack, outputs), r"write evaluate\(LossAttack\(\), target\)"),
+        ((scores, outputs.members), r"write evaluate\(scores, members=members\)"),
+        ((scores,), "members: got None"),
+        ((scores[:, :5], outputs), r"scores have shape \(1, 5\)"),
+        (({}, outputs), "scores: dict"),
+    ):
+        with pytest.raises(InputError, match=message):
+            evaluate(*arguments)
+    with pytest.raises(InputError, match="pass one or the other"):
+        evaluate(scores, outputs, members=outputs.members)
+
+
+@pytest.mark.parametrize("spec", ["", ".3f", ".1%", ".4g", "e", ">12", "nonsense!"])
+def test_what_is_not_measured_prints_in_every_format(spec):
+    """It was a TypeError of None's format in the first ten lines."""
+    scores, members = make_targets(models=1, records=1000)
+    missing = evaluate(scores[:, :1000], members=members[:, :1000]).tpr_at_fpr(0.001)
+    n = (~members[0]).sum()
+    assert f"{missing:{spec}}" == f"not measurable with {n} non-members; 10,000 are needed"
+    assert missing.needed == 10_000 and np.isnan(missing.value) and not missing.measured
+    assert missing == NotMeasured(missing.reason, 10_000) != NotMeasured(missing.reason, 1)
+    without = evaluate(scores, members=members).targets[0].accuracy
+    assert f"{without:{spec}}" == "not measured without a threshold" and without.needed is None
+    assert pickle.loads(pickle.dumps(missing)) == missing
+    assert eval(repr(missing)) == missing
+
+
+def test_intervals_print_themselves():
+    interval = Interval(0.713, 0.7012, 0.7249)
+    assert f"{interval:.3f}" == str(interval) == f"{interval}" == "0.713 (0.701 to 0.725)"
+    assert f"{interval:.0%}" == "71% (70% to 72%)"
+    value, low, high = interval
+    assert (value, low, high) == interval and interval.measured
 
 
 def test_evaluate_ignores_what_is_not_evaluated():
     scores, members = make_targets(models=2)
     evaluated = np.random.default_rng(1).random(members.shape) < 0.5
     holes = np.where(evaluated, scores, np.nan)
-    by_nan = evaluate(holes, members, 0.5)
-    by_mask = evaluate(scores, members, 0.5, evaluated)
-    other = evaluate(np.where(evaluated, scores, 99.0), members, 0.5, evaluated)
-    assert by_nan == by_mask == other
-    alone = evaluate(scores[0, evaluated[0]], members[0, evaluated[0]], 0.5)
-    assert alone.targets[0] == by_mask.targets[0]
-    assert evaluate(scores, members, 0.5, seed=1) != evaluate(scores, members, 0.5, seed=2)
-    assert evaluate(scores, members, [0.5, 0.9]).targets[1].accuracy == accuracy(
-        scores[1], members[1], 0.9
+    by_nan = evaluate(holes, members=members, threshold=0.5)
+    by_mask = evaluate(scores, members=members, threshold=0.5, evaluated=evaluated)
+    other = evaluate(
+        np.where(evaluated, scores, 99.0), members=members, threshold=0.5, evaluated=evaluated
     )
+    assert by_nan == by_mask == other
+    alone = evaluate(scores[0, evaluated[0]], members=members[0, evaluated[0]], threshold=0.5)
+    assert alone.targets[0] == by_mask.targets[0]
+    seeds = [evaluate(scores, members=members, threshold=0.5, seed=seed) for seed in (1, 2)]
+    assert seeds[0] != seeds[1]
+    both = evaluate(scores, members=members, threshold=[0.5, 0.9])
+    assert both.targets[1].accuracy.value == accuracy(scores[1], members[1], 0.9)
 
 
-@pytest.mark.parametrize("rate, needed", [("10pct", 100), ("1pct", 1000)])
+@pytest.mark.parametrize("rate, needed", [(0.1, 100), (0.01, 1000), (10 / 49, 49), (0.29, 35)])
 def test_a_rate_is_measured_from_ten_false_positives_on(rate, needed):
     for n, measured in ((needed - 1, False), (needed, True)):
         scores, members = np.arange(2.0 * n), np.arange(2 * n) >= n
-        target = evaluate(scores, members).targets[0]
-        assert (getattr(target, f"tpr_at_fpr{rate}") is not None) == measured
+        result = evaluate(scores, members=members, fprs=(rate,))
+        assert result.tpr_at_fpr(rate).measured == measured
+        assert (result.null_tpr_at_fpr(rate) is not None) == measured
+        if measured:
+            assert result.tpr_at_fpr(rate).value == tpr_at_fpr(scores, members, rate)
+        else:
+            with pytest.raises(InputError, match=f"{n} non-members; {needed:,} are needed"):
+                tpr_at_fpr(scores, members, rate)
 
 
 def test_each_target_has_a_permutation_of_its_own():
     """The null of a target is not that of its twin, nor does it hang on the other targets."""
     scores, members = make_targets(models=1)
-    twins = evaluate(np.repeat(scores, 3, axis=0), np.repeat(members, 3, axis=0))
+    twins = evaluate(np.repeat(scores, 3, axis=0), members=np.repeat(members, 3, axis=0))
     assert len({target.null_auc for target in twins.targets}) == 3
     fewer = members.copy()
     fewer[0, :1000] = False
-    other = evaluate(np.stack([-scores[0], scores[0]]), np.stack([fewer[0], members[0]]))
+    other = evaluate(np.stack([-scores[0], scores[0]]), members=np.stack([fewer[0], members[0]]))
     assert other.targets[1] == twins.targets[1]
 
 
 def test_targets_are_never_pooled():
     scores, members = make_targets()
     shifted = scores + np.array([[0.0], [100.0], [-1e6]])  # no common scale
-    plain, moved = evaluate(scores, members), evaluate(shifted, members)
+    plain, moved = (evaluate(s, members=members) for s in (scores, shifted))
     assert moved.mean() == pytest.approx(plain.mean(), nan_ok=True)
     per_target = [auc(s, m) for s, m in zip(scores, members, strict=True)]
     assert plain.mean()["auc"] == pytest.approx(np.mean(per_target))
     assert plain.spread()["auc"] == pytest.approx(np.std(per_target, ddof=1))
-    assert plain.mean()["accuracy"] is None and plain.mean()["tpr_at_fpr01pct"] is None
-    assert set(plain.mean()) == set(plain.spread()) == set(FIGURES)
-    assert evaluate(scores[0], members[0]).spread()["auc"] is None
+    assert plain.mean()["accuracy"] is None and plain.mean()["tpr_at_fpr_0.001"] is None
+    assert set(plain.mean()) == set(plain.spread()) == set(figure_columns(FPRS))
+    assert evaluate(scores[0], members=members[0]).spread()["auc"] is None
 
 
 def test_infinite_scores_are_ranked():
     members = np.array([True] * 15 + [False] * 15)
     scores = np.where(members, np.inf, -np.inf)
-    target = evaluate(scores, members, np.inf).targets[0]
-    assert target.auc == target.auc_high == target.accuracy == 1.0
-    assert 0.7 < target.auc_low < 0.9  # 15 records do not show a perfect attack
-    assert evaluate(scores, members, -np.inf).targets[0].accuracy == 0.5
+    target = evaluate(scores, members=members, threshold=np.inf)
+    assert target.auc.value == target.auc.high == target.accuracy.value == 1.0
+    assert 0.7 < target.auc.low < 0.9  # 15 records do not show a perfect attack
+    assert evaluate(scores, members=members, threshold=-np.inf).accuracy.value == 0.5
 
 
 GOOD = np.arange(40.0).reshape(2, 20)
@@ -331,18 +445,19 @@ HALF = np.tile(np.arange(20) < 10, (2, 1))
         ((GOOD.astype(str), HALF), "scores are texts"),
         ((GOOD, HALF, np.nan), "threshold is NaN"),
         ((GOOD, HALF, [1.0, 2.0, 3.0]), "one for each of 2 targets"),
-        ((GOOD, HALF, "high"), "expected a number"),
+        ((GOOD, HALF, "high"), "threshold are texts"),
     ],
 )
 def test_bad_input_is_one_clear_line(arguments, message):
     with pytest.raises(InputError, match=message) as caught:
-        evaluate(*arguments)
+        names = ("members", "threshold", "evaluated")
+        evaluate(arguments[0], **dict(zip(names, arguments[1:], strict=False)))
     assert "\n" not in str(caught.value)
 
 
 def test_smaller_mistakes_are_named():
     with pytest.raises(InputError, match="level=95"):
-        evaluate(GOOD, HALF, level=95)
+        evaluate(GOOD, members=HALF, level=95)
     with pytest.raises(InputError, match="threshold is NaN"):
         accuracy(GOOD[0], HALF[0], np.nan)
     with pytest.raises(InputError, match="level='0.95'"):

@@ -85,6 +85,15 @@ class Attack:
                 scores[model, used] = self._score_model(target, model, used)
         return scores
 
+    @property
+    def score_threshold(self) -> float | None:
+        """What `predict` and `evaluate` compare scores with: `threshold_` after a fit, before one
+        the threshold set by hand; None if there is neither."""
+        fitted = getattr(self, "threshold_", None)
+        if fitted is None and self.threshold is not None:
+            return self._in_score_units(self.threshold)
+        return fitted
+
     def predict(self, target: Outputs) -> np.ndarray:
         """Called a member (score >= threshold), bool (M, N); False where not evaluated.
 
@@ -93,10 +102,7 @@ class Attack:
         InputError
             If there is no threshold.
         """
-        threshold = getattr(self, "threshold_", None)
-        if threshold is None and self.threshold is not None:
-            threshold = self._in_score_units(self.threshold)
-        scores = self.score(target)
+        threshold, scores = self.score_threshold, self.score(target)
         if threshold is None:
             raise InputError(
                 f"{type(self).__name__} has no threshold; set threshold=, or fit it on shadow "

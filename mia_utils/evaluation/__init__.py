@@ -25,6 +25,7 @@ from .epsilon import (
 from .intervals import (
     METHODS,
     Interval,
+    NotMeasured,
     accuracy_interval,
     auc_interval,
     balanced_accuracy_interval,
@@ -34,7 +35,7 @@ from .intervals import (
     prediction_interval,
     tpr_at_fpr_interval,
 )
-from .report import RATES, Evaluation, TargetMetrics, evaluate
+from .report import FPRS, Evaluation, TargetMetrics, columns, evaluate, tpr_column
 from .roc import (
     Roc,
     Threshold,
@@ -54,12 +55,13 @@ from .theorems import (
 )
 
 __all__ = [
+    "FPRS",
     "METHODS",
-    "RATES",
     "Band",
     "Evaluation",
     "GroupMetrics",
     "Interval",
+    "NotMeasured",
     "Roc",
     "TargetMetrics",
     "Threshold",
@@ -75,6 +77,7 @@ __all__ = [
     "best_threshold",
     "check_correctness_theorem",
     "clopper_pearson",
+    "columns",
     "dp_curve",
     "evaluate",
     "gaussian_epsilon",
@@ -93,5 +96,6 @@ __all__ = [
     "split_epsilon",
     "tpr_at_fpr",
     "tpr_at_fpr_interval",
+    "tpr_column",
     "tpr_ratio_interval",
 ]

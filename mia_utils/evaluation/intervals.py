@@ -14,12 +14,19 @@ from numbers import Real
 from typing import NamedTuple
 
 import numpy as np
+from scipy.optimize import brentq
 from scipy.special import betainc, betaincinv, gammaln
 from scipy.stats import binom, norm, t
 
 from ..arrays import as_numbers
 from ..errors import InputError
-from .roc import allowed_false_positives, auc, check_pairs, hits_above_quantile, rates_at_threshold
+from .roc import (
+    allowed_false_positives,
+    auc,
+    check_pairs,
+    hits_above_quantile,
+    rates_at_threshold,
+)
 
 METHODS = {
     "auc": (
@@ -72,11 +79,68 @@ METHODS = {
 
 
 class Interval(NamedTuple):
-    """A figure with its lower and upper confidence limit."""
+    """A figure with its lower and upper confidence limit; it prints itself in any float format.
+
+    >>> print(Interval(0.713, 0.7012, 0.7249))
+    0.713 (0.701 to 0.725)
+    >>> f"{Interval(0.713, 0.7012, 0.7249):.1%}"
+    '71.3% (70.1% to 72.5%)'
+    """
 
     value: float
     low: float
     high: float
+
+    def __format__(self, spec: str) -> str:
+        value, low, high = (format(float(number), spec or ".3f") for number in self)
+        return f"{value} ({low} to {high})"
+
+    def __str__(self) -> str:
+        return format(self)
+
+    @property
+    def measured(self) -> bool:
+        """Is there a value? False for what there were too few records for."""
+        return not np.isnan(self.value)
+
+
+class NotMeasured(Interval):
+    """In place of an interval that cannot be given: NaN, and in every format the reason.
+
+    Attributes
+    ----------
+    reason : str
+    needed : int or None
+        How many non-members it would take, where that is the reason.
+
+    >>> print(f"{NotMeasured('not measurable with 500 non-members', needed=1000):.1%}")
+    not measurable with 500 non-members
+    """
+
+    reason: str
+    needed: int | None
+
+    def __new__(cls, reason: str, needed: int | None = None) -> NotMeasured:
+        self = super().__new__(cls, np.nan, np.nan, np.nan)
+        self.reason, self.needed = reason, needed
+        return self
+
+    def __getnewargs__(self) -> tuple:
+        return self.reason, self.needed
+
+    def __format__(self, spec: str) -> str:
+        return self.reason
+
+    def __repr__(self) -> str:
+        return f"NotMeasured({self.reason!r}, needed={self.needed})"
+
+    def __eq__(self, other) -> bool:
+        return isinstance(other, NotMeasured) and vars(self) == vars(other)
+
+    def __ne__(self, other) -> bool:
+        return not self == other
+
+    __hash__ = Interval.__hash__
 
 
 def check_level(level: float) -> float:
@@ -192,12 +256,10 @@ def balanced_accuracy_interval(
 
 
 def _root(function) -> float:
-    """Where a decreasing function on [0, 1] falls to 0, by bisection; 0 if it starts there."""
-    low, high = 0.0, 1.0
-    for _ in range(50):
-        middle = (low + high) / 2
-        low, high = (middle, high) if function(middle) > 0 else (low, middle)
-    return low
+    """Where a decreasing function on [0, 1] falls to 0; 0 if it starts there, 1 if it never does."""
+    if function(0.0) <= 0:
+        return 0.0
+    return 1.0 if function(1.0) > 0 else float(brentq(function, 0.0, 1.0, xtol=1e-15))
 
 
 def tpr_at_fpr_interval(scores, members, fpr: float, *, level: float = 0.95) -> Interval:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from ..arrays import as_bool, as_numbers
 from ..errors import InputError
+from ..outputs import Outputs
 from .intervals import (
+    Interval,
+    NotMeasured,
     accuracy_interval,
     auc_interval,
     balanced_accuracy_interval,
@@ -17,81 +21,157 @@ from .intervals import (
     tpr_at_fpr_interval,
 )
 from .roc import (
-    MIN_FALSE_POSITIVES,
     accuracy,
     auc,
     balanced_accuracy,
     check_pairs,
+    needed_nonmembers,
+    not_measurable,
     tpr_at_fpr,
 )
 
-RATES = {"tpr_at_fpr10pct": 0.1, "tpr_at_fpr1pct": 0.01, "tpr_at_fpr01pct": 0.001}
-"""The false-positive rates that every evaluation reports, by the name of the figure."""
+FPRS = (0.1, 0.01, 0.001)
+"""The false-positive rates that are reported unless others are asked for."""
+
+
+def tpr_column(fpr: float) -> str:
+    """The name of the true-positive rate at a false-positive rate, wherever figures have names.
+
+    >>> tpr_column(0.001)
+    'tpr_at_fpr_0.001'
+    """
+    return f"tpr_at_fpr_{fpr:g}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class TargetMetrics:
     """Figures of one attack on one target model, over its evaluated records.
 
-    `X_low` and `X_high` are the confidence limits of X, conditional on this trained model. `null_X`
-    is X after the memberships were permuted among the same records, once: what the same computation
-    finds where there is nothing. `null_low` .. `null_high` is the central range of `null_auc` over
-    all permutations. Figures at a threshold are None without one, and a TPR is None where the
-    non-members are too few for its false-positive rate (non-members x rate < 10).
+    Intervals are conditional on this trained model. `null_X` is X after the memberships were
+    permuted among the same records, once: what the same computation finds where there is nothing.
+    Without a threshold the accuracies, and where the non-members are too few for a false-positive
+    rate (non-members x rate < 10) the TPRs, are `NotMeasured`, and their nulls None.
+
+    Attributes
+    ----------
+    auc, accuracy, balanced_accuracy : Interval
+    tprs : from each false-positive rate to an Interval
+    null_auc, null_accuracy, null_balanced_accuracy : float
+    null_tprs : from each false-positive rate to a float
+    null_low, null_high : float
+        The central range of `null_auc` over all permutations.
+    n_members, n_nonmembers : int
     """
 
-    auc: float
-    auc_low: float
-    auc_high: float
-    accuracy: float | None
-    accuracy_low: float | None
-    accuracy_high: float | None
-    balanced_accuracy: float | None
-    balanced_accuracy_low: float | None
-    balanced_accuracy_high: float | None
-    tpr_at_fpr10pct: float | None
-    tpr_at_fpr10pct_low: float | None
-    tpr_at_fpr10pct_high: float | None
-    tpr_at_fpr1pct: float | None
-    tpr_at_fpr1pct_low: float | None
-    tpr_at_fpr1pct_high: float | None
-    tpr_at_fpr01pct: float | None
-    tpr_at_fpr01pct_low: float | None
-    tpr_at_fpr01pct_high: float | None
+    auc: Interval
+    accuracy: Interval
+    balanced_accuracy: Interval
+    tprs: Mapping[float, Interval]
     null_auc: float
     null_low: float
     null_high: float
     null_accuracy: float | None
     null_balanced_accuracy: float | None
-    null_tpr_at_fpr10pct: float | None
-    null_tpr_at_fpr1pct: float | None
-    null_tpr_at_fpr01pct: float | None
+    null_tprs: Mapping[float, float | None]
     n_members: int
     n_nonmembers: int
 
+    def tpr_at_fpr(self, fpr: float) -> Interval:
+        """The largest TPR of any threshold whose FPR is at most `fpr`, one of those asked for.
 
-FIGURES = tuple(
-    field.name
-    for field in fields(TargetMetrics)
-    if not field.name.endswith(("_low", "_high")) and not field.name.startswith("n_")
-)
-"""Fields of `TargetMetrics` that may be averaged over targets (limits and counts may not)."""
+        Raises
+        ------
+        InputError
+            If the evaluation was not asked for that rate.
+        """
+        return _at(self.tprs, fpr)
+
+    def null_tpr_at_fpr(self, fpr: float) -> float | None:
+        """The same after memberships were permuted once; raises what `tpr_at_fpr` does."""
+        return _at(self.null_tprs, fpr)
+
+    def row(self) -> dict[str, float | int | None]:
+        """Every figure by its name (see `columns`); None where there is none."""
+        intervals = {
+            "auc": self.auc,
+            "accuracy": self.accuracy,
+            "balanced_accuracy": self.balanced_accuracy,
+            **{tpr_column(fpr): tpr for fpr, tpr in self.tprs.items()},
+        }
+        row: dict[str, float | int | None] = {}
+        for name, interval in intervals.items():
+            parts = interval if interval.measured else (None,) * 3
+            row |= zip((name, f"{name}_low", f"{name}_high"), parts, strict=True)
+        row |= {
+            name: getattr(self, name)
+            for name in ("null_auc", "null_low", "null_high")
+            + ("null_accuracy", "null_balanced_accuracy")
+        }
+        row |= {f"null_{tpr_column(fpr)}": tpr for fpr, tpr in self.null_tprs.items()}
+        return row | {"n_members": self.n_members, "n_nonmembers": self.n_nonmembers}
+
+
+def _at(rates: Mapping, fpr: float):
+    if fpr not in rates:
+        raise InputError(
+            f"TPR at FPR {fpr} was not evaluated, only at {', '.join(map(str, rates))}; write "
+            f"evaluate(..., fprs=({', '.join(map(str, [*rates, fpr]))}))"
+        )
+    return rates[fpr]
+
+
+def figure_columns(fprs: Sequence[float] = FPRS) -> tuple[str, ...]:
+    """Names of the figures that may be averaged over targets (limits and counts may not)."""
+    at_thresholds = ("accuracy", "balanced_accuracy", *map(tpr_column, fprs))
+    return ("auc", *at_thresholds, "null_auc", *(f"null_{name}" for name in at_thresholds))
+
+
+def columns(fprs: Sequence[float] = FPRS) -> tuple[str, ...]:
+    """Names of all figures, in the order of `TargetMetrics.row`.
+
+    >>> columns((0.01,))[9:12]
+    ('tpr_at_fpr_0.01', 'tpr_at_fpr_0.01_low', 'tpr_at_fpr_0.01_high')
+    """
+    intervals = ("auc", "accuracy", "balanced_accuracy", *map(tpr_column, fprs))
+    return (
+        *(f"{name}{end}" for name in intervals for end in ("", "_low", "_high")),
+        *("null_auc", "null_low", "null_high", "null_accuracy", "null_balanced_accuracy"),
+        *(f"null_{tpr_column(fpr)}" for fpr in fprs),
+        *("n_members", "n_nonmembers"),
+    )
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One attack on one or more targets: `targets` holds a `TargetMetrics` for each."""
+    """One attack on one or more targets: `targets` holds a `TargetMetrics` for each.
+
+    The evaluation of a single target has that target's figures: `result.auc`,
+    `result.tpr_at_fpr(0.01)`.
+    """
 
     targets: tuple[TargetMetrics, ...]
+    fprs: tuple[float, ...] = FPRS
 
     def __len__(self) -> int:
         return len(self.targets)
 
+    def __getattr__(self, name: str):
+        if name.startswith("_") or (
+            not hasattr(TargetMetrics, name) and (name not in TargetMetrics.__dataclass_fields__)
+        ):
+            raise AttributeError(f"Evaluation has no attribute {name!r}")
+        if len(self.targets) != 1:
+            raise InputError(
+                f"{len(self.targets)} targets were evaluated; write result.targets[0].{name}, or "
+                "result.mean() for the mean of each figure"
+            )
+        return getattr(self.targets[0], name)
+
     def frame(self):
-        """A pandas.DataFrame with one row a target; NaN where a figure is None."""
+        """A pandas.DataFrame with one row a target and the columns of `columns`; NaN for None."""
         import pandas as pd
 
-        frame = pd.DataFrame([asdict(target) for target in self.targets])
+        frame = pd.DataFrame([target.row() for target in self.targets])
         counts = ["n_members", "n_nonmembers"]
         frame = frame.astype({name: float for name in frame.columns if name not in counts})
         return frame.rename_axis("target")
@@ -106,65 +186,74 @@ class Evaluation:
     def spread(self) -> dict[str, float | None]:
         """Standard deviation (n - 1) of the per-target figures; None with a single target."""
         if len(self.targets) < 2:
-            return dict.fromkeys(FIGURES)
+            return dict.fromkeys(figure_columns(self.fprs))
         return self._across(lambda values: np.std(values, ddof=1))
 
     def _across(self, reduce) -> dict[str, float | None]:
-        columns = {name: [getattr(target, name) for target in self.targets] for name in FIGURES}
+        rows = [target.row() for target in self.targets]
+        figures = {name: [row[name] for row in rows] for name in figure_columns(self.fprs)}
         return {
             name: None if None in values else float(reduce(values))
-            for name, values in columns.items()
+            for name, values in figures.items()
         }
 
 
-def _figures(scores: np.ndarray, members: np.ndarray, threshold: float | None) -> dict:
-    """The figures alone, without intervals: what the null repeats on permuted memberships."""
-    enough = int((~members).sum()) * (1 + 1e-12)
-    return {
-        "auc": auc(scores, members),
-        "accuracy": None if threshold is None else accuracy(scores, members, threshold),
-        "balanced_accuracy": (
-            None if threshold is None else balanced_accuracy(scores, members, threshold)
-        ),
-    } | {
-        name: tpr_at_fpr(scores, members, f) if enough * f >= MIN_FALSE_POSITIVES else None
-        for name, f in RATES.items()
-    }
-
-
-def _target(scores, members, threshold: float | None, level: float, rng) -> TargetMetrics:
-    figures = _figures(scores, members, threshold)
-    null = _figures(scores, rng.permutation(members), threshold)
-    makers = {
-        "auc": lambda: auc_interval(scores, members, level=level),
-        "accuracy": lambda: accuracy_interval(scores, members, threshold, level=level),
-        "balanced_accuracy": lambda: balanced_accuracy_interval(
-            scores, members, threshold, level=level
-        ),
-    } | {
-        name: lambda f=f: tpr_at_fpr_interval(scores, members, f, level=level)
-        for name, f in RATES.items()
-    }
-    row: dict = {}
-    for name, value in figures.items():
-        limits = (None, None) if value is None else makers[name]()[1:]
-        row |= {name: value, f"{name}_low": limits[0], f"{name}_high": limits[1]}
-        row[f"null_{name}"] = null[name]
-    row["null_low"], row["null_high"] = null_auc_range(scores, members, level=level)
+def _target(scores, members, threshold, fprs, level: float, rng) -> TargetMetrics:
     count = int(members.sum())
-    return TargetMetrics(**row, n_members=count, n_nonmembers=members.size - count)
+    nonmembers = members.size - count
+    # What chance finds: the same figures of memberships that have nothing to do with the scores.
+    permuted = rng.permutation(members)
+
+    def judged(make) -> Interval:
+        if threshold is None:
+            return NotMeasured("not measured without a threshold")
+        return make(scores, members, threshold, level=level)
+
+    def chance(make) -> float | None:
+        return None if threshold is None else make(scores, permuted, threshold)
+
+    tprs: dict[float, Interval] = {}
+    null_tprs: dict[float, float | None] = {}
+    for fpr in fprs:
+        if nonmembers >= (needed := needed_nonmembers(fpr)):
+            tprs[fpr] = tpr_at_fpr_interval(scores, members, fpr, level=level)
+            null_tprs[fpr] = tpr_at_fpr(scores, permuted, fpr)
+        else:
+            tprs[fpr] = NotMeasured(not_measurable(nonmembers, needed), needed)
+            null_tprs[fpr] = None
+    low, high = null_auc_range(scores, members, level=level)
+    return TargetMetrics(
+        auc=auc_interval(scores, members, level=level),
+        accuracy=judged(accuracy_interval),
+        balanced_accuracy=judged(balanced_accuracy_interval),
+        tprs=tprs,
+        null_auc=auc(scores, permuted),
+        null_low=low,
+        null_high=high,
+        null_accuracy=chance(accuracy),
+        null_balanced_accuracy=chance(balanced_accuracy),
+        null_tprs=null_tprs,
+        n_members=count,
+        n_nonmembers=nonmembers,
+    )
 
 
 def evaluate(
-    scores,
-    members,
-    threshold=None,
-    evaluated=None,
+    attack,
+    target: Outputs | Sequence[Outputs] | None = None,
     *,
+    members=None,
+    evaluated=None,
+    threshold=None,
+    fprs: Sequence[float] = FPRS,
     level: float = 0.95,
     seed: int = 0,
 ) -> Evaluation:
     """Judge an attack: AUC, accuracy, TPR at low FPR, each with its interval, for every target.
+
+        evaluate(attack, target)                     a fitted attack, on the models of an Outputs
+        evaluate(scores, target)                     its scores, float (models, records)
+        evaluate(scores, members=members)            without Outputs: (records,) or (models, records)
 
     Intervals are over the records of each trained model and conditional on it: training again
     moves the figures further than they say. Across targets use `Evaluation.mean`, `.spread` and
@@ -172,14 +261,18 @@ def evaluate(
 
     Parameters
     ----------
-    scores : float (records,) or (models, records)
-        Higher means more likely a member; +-inf allowed, NaN only where not evaluated.
-    members : bool, the shape of scores
+    attack : a fitted attack, or float (records,) or (models, records)
+        Scores: higher means more likely a member; +-inf allowed, NaN only where not evaluated.
+    target : Outputs, or a sequence of them for an attack that takes several queries
+        The audited models: who their members are and which pairs are evaluated.
+    members, evaluated : bool, the shape of the scores
+        In place of `target`. By default the pairs count whose score is not NaN.
     threshold : float or float (models,), optional
         Call members the records with score >= threshold. It must have been fixed before these
-        records were seen (by hand or on shadow models). Without one, the accuracies are None.
-    evaluated : bool, the shape of scores, optional
-        The pairs that count; by default those whose score is not NaN.
+        records were seen (by hand or on shadow models). By default it is the attack's own; scores
+        alone have none, and then the accuracies are None.
+    fprs : sequence of floats in (0, 1]
+        The false-positive rates at which true-positive rates are reported.
     level : float
         Confidence level of all intervals.
     seed : int
@@ -191,12 +284,38 @@ def evaluate(
         If shapes disagree, a score within the evaluated pairs is NaN, or a target has no members
         or no non-members among them (the message names the target).
 
-    >>> result = evaluate(np.array([3.0, 2.0, 1.0, 0.0]), np.array([True, True, False, False]), 1.5)
-    >>> result.targets[0].auc, result.targets[0].accuracy
-    (1.0, 1.0)
+    >>> scores, members = np.array([3.0, 2.0, 1.0, 0.0]), np.array([True, True, False, False])
+    >>> result = evaluate(scores, members=members, threshold=1.5)
+    >>> print(result.auc)
+    1.000 (0.158 to 1.000)
+    >>> f"{result.tpr_at_fpr(0.01):.1%}"
+    'not measurable with 2 non-members; 1,000 are needed'
     """
     check_level(level)
-    scores, members = as_numbers(scores, "scores"), as_bool(members, "members")
+    fprs = _rates(fprs)
+    if hasattr(attack, "score"):
+        if target is None:
+            raise InputError("evaluate(attack) got no target; write evaluate(attack, target)")
+        if isinstance(attack, type):
+            raise InputError(f"evaluate got the class; write evaluate({attack.__name__}(), target)")
+        scores = attack.score(target)
+        if threshold is None:
+            threshold = getattr(attack, "score_threshold", None)
+    else:
+        scores = as_numbers(attack, "scores")
+    if target is not None:
+        truth = target[0] if isinstance(target, (list, tuple)) and target else target
+        if not isinstance(truth, Outputs):
+            raise InputError(
+                f"evaluate(..., target) got {type(truth).__name__}; expected Outputs, or write "
+                "evaluate(scores, members=members)"
+            )
+        if members is not None or evaluated is not None:
+            raise InputError("members and evaluated are the target's; pass one or the other")
+        members, evaluated = truth.members, truth.evaluated
+        if scores.shape == members.shape[1:] and len(members) == 1:
+            scores = scores[None]
+    members = as_bool(members, "members")
     if scores.ndim not in (1, 2) or members.shape != scores.shape or 0 in scores.shape:
         raise InputError(
             f"scores have shape {scores.shape} and members {members.shape}; expected both "
@@ -206,19 +325,32 @@ def evaluate(
     if evaluated.shape != scores.shape:
         raise InputError(f"evaluated has shape {evaluated.shape}; scores have {scores.shape}")
     scores, members, evaluated = map(np.atleast_2d, (scores, members, evaluated))
-    try:
-        thresholds = np.broadcast_to(
-            np.nan if threshold is None else np.asarray(threshold, dtype=np.float64), len(scores)
-        )
-    except (ValueError, TypeError):
-        raise InputError(
-            f"threshold={threshold!r}; expected a number or one for each of {len(scores)} targets"
-        ) from None
-    if threshold is not None and np.isnan(thresholds).any():
-        raise InputError("threshold is NaN; expected a number, or None for no accuracies")
+    thresholds = _thresholds(threshold, len(scores))
     targets = []
     for index, keep in enumerate(evaluated):
         pairs = check_pairs(scores[index, keep], members[index, keep], f"target {index}")
-        cut = None if threshold is None else float(thresholds[index])
-        targets.append(_target(*pairs, cut, level, np.random.default_rng([seed, index])))
-    return Evaluation(tuple(targets))
+        rng = np.random.default_rng([seed, index])
+        targets.append(_target(*pairs, thresholds[index], fprs, level, rng))
+    return Evaluation(tuple(targets), fprs)
+
+
+def _rates(fprs) -> tuple[float, ...]:
+    rates = tuple(float(f) for f in np.atleast_1d(as_numbers(fprs, "fprs")))
+    for rate in rates:
+        needed_nonmembers(rate)
+    if len(set(rates)) < len(rates) or not rates:
+        raise InputError(f"fprs={fprs!r}; expected different false-positive rates")
+    return rates
+
+
+def _thresholds(threshold, targets: int) -> list[float | None]:
+    if threshold is None:
+        return [None] * targets
+    values = as_numbers(threshold, "threshold").astype(np.float64)
+    if values.shape not in ((), (targets,)):
+        raise InputError(
+            f"threshold={threshold!r}; expected a number or one for each of {targets} targets"
+        )
+    if np.isnan(values).any():
+        raise InputError("threshold is NaN; expected a number, or None for no accuracies")
+    return np.broadcast_to(values, targets).tolist()

@@ -115,6 +115,28 @@ def auc(scores, members) -> float:
     return float((rankdata(scores)[members].sum() - m * (m + 1) / 2) / (m * n))
 
 
+def needed_nonmembers(fpr: float) -> int:
+    """The fewest non-members on which a rate of `fpr` allows ten false positives.
+
+    Raises
+    ------
+    InputError
+        If fpr is not in (0, 1].
+
+    >>> needed_nonmembers(0.001)
+    10000
+    """
+    if not (isinstance(fpr, Real) and 0 < fpr <= 1):
+        raise InputError(f"fpr={fpr!r}; expected a false-positive rate in (0, 1]")
+    # The tolerance undoes rounding alone.
+    return math.ceil(MIN_FALSE_POSITIVES / fpr * (1 - 1e-12))
+
+
+def not_measurable(nonmembers: int, needed: int) -> str:
+    """Why a rate is not measured, and what it would take."""
+    return f"not measurable with {nonmembers:,} non-members; {needed:,} are needed"
+
+
 def allowed_false_positives(nonmembers: int, fpr: float) -> int:
     """floor(non-members x fpr), the false positives that a threshold at rate `fpr` may make.
 
@@ -123,17 +145,11 @@ def allowed_false_positives(nonmembers: int, fpr: float) -> int:
     InputError
         If fpr is not in (0, 1], or non-members x fpr < 10: the message says how many are needed.
     """
-    if not (isinstance(fpr, Real) and 0 < fpr <= 1):
-        raise InputError(f"fpr={fpr!r}; expected a false-positive rate in (0, 1]")
-    # The tolerance undoes rounding alone: 0.29 * 100 is 28.999999999999996.
-    allowed = math.floor(nonmembers * fpr * (1 + 1e-12))
-    if allowed < MIN_FALSE_POSITIVES:
-        needed = math.ceil(MIN_FALSE_POSITIVES / fpr * (1 - 1e-12))
-        raise InputError(
-            f"TPR at FPR {fpr:g} is not measurable with {nonmembers:,} non-members; {needed:,} "
-            "are needed"
-        )
-    return allowed
+    needed = needed_nonmembers(fpr)
+    if nonmembers < needed:
+        raise InputError(f"TPR at FPR {fpr:g} is {not_measurable(nonmembers, needed)}")
+    # As above: 0.29 * 100 is 28.999999999999996.
+    return math.floor(nonmembers * fpr * (1 + 1e-12))
 
 
 def hits_above_quantile(scores: np.ndarray, members: np.ndarray, allowed: int) -> int:
