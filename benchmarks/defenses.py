@@ -34,8 +34,8 @@ def judge(experiment: Experiment) -> dict:
     attack = RMIA(online=False, threshold=0.5)
     attack.fit(all_known(shadow), all_known(target).select(records=nobodys))
     judged = target.select(records=audited)
-    (found,) = evaluate(attack.score(judged), judged.members, None, seed=experiment.seed).targets
-    return {"auc": found.auc, "tpr_at_fpr1pct": found.tpr_at_fpr1pct, "population": nobodys.sum()}
+    row = evaluate(attack, judged, seed=experiment.seed).targets[0].row()
+    return {name: row[name] for name in ("auc", "tpr_at_fpr_0.01")} | {"population": nobodys.sum()}
 
 
 def main(cases: list[str]) -> int:

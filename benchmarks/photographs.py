@@ -89,8 +89,8 @@ def main(arguments: list[str]) -> int:
     for attack, estimator in ATTACKS.items():
         found = estimator.fit(shadows, z).score(judged)
         scores[attack] = found[0]
-        metrics = evaluate(found, judged.members).targets[0]
-        quality[attack] = [round(x, 4) for x in (metrics.auc, metrics.auc_low, metrics.auc_high)]
+        metrics = evaluate(found, judged)
+        quality[attack] = [round(x, 4) for x in metrics.auc]
     verdict = ATTACKS["LiRA"].predict(judged)[0]
     margins = signals.margin(shadows.logits[:, audited], labels)
     own = signals.margin(logits, labels)

@@ -29,9 +29,7 @@ def measure(dataset: str, architecture: str, seeds: int = 5, epochs: int = 50) -
                 pool, target, architecture, TrainConfig(epochs=epochs),
                 seed=seed, precision=precision, store=store,
             )  # fmt: skip
-            (found,) = evaluate(
-                LossAttack().score(outputs), outputs.members, None, outputs.evaluated, seed=seed
-            ).targets
+            found = evaluate(LossAttack(), outputs, seed=seed)
             record = store.record(outputs.names[0])
             rows.append(
                 {
@@ -41,8 +39,8 @@ def measure(dataset: str, architecture: str, seeds: int = 5, epochs: int = 50) -
                     "seed": seed,
                     "precision": precision,
                     "test_accuracy": accuracies(outputs).test[0],
-                    "auc": found.auc,
-                    "tpr": found.tpr_at_fpr1pct,
+                    "auc": found.auc.value,
+                    "tpr": found.tpr_at_fpr(0.01).value,
                     "model": outputs.names[0],
                     "torch": record["versions"]["torch"],
                     "processor": record["processor"],

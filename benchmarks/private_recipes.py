@@ -34,16 +34,14 @@ def measure(recipe: str, dataset: str = DATASET, epochs: int = EPOCHS) -> dict:
     target, _ = quarter_masks(pool.labels, seed=SEED, shadow_models=1)
     config = replace(RECIPES[recipe], epochs=epochs)
     outputs = train(pool, target, ARCHITECTURE, config, seed=SEED, store=store)
-    (found,) = evaluate(
-        LossAttack().score(outputs), outputs.members, None, outputs.evaluated, seed=SEED
-    ).targets
+    found = evaluate(LossAttack(), outputs, seed=SEED)
     record = store.record(outputs.names[0])
     return {
         "recipe": recipe, "batch": config.batch_size, "rate": config.lr,
         "weights": "standardised" if config.dp.weight_standardisation else "plain",
         "copies": config.dp.multiplicity, "noise": record["privacy"]["noise_multiplier"],
         "epsilon": record["privacy"]["epsilon"], "test_accuracy": accuracies(outputs).test[0],
-        "auc": found.auc, "minutes": record["seconds"] / 60, "dataset": dataset,
+        "auc": found.auc.value, "minutes": record["seconds"] / 60, "dataset": dataset,
         "architecture": ARCHITECTURE, "epochs": epochs, "seed": SEED, "model": outputs.names[0],
         "torch": record["versions"]["torch"], "processor": record["processor"],
     }  # fmt: skip

@@ -59,15 +59,15 @@ def main() -> None:
         for name, (attack, fewest) in ATTACKS.items():
             if count < fewest:
                 continue
-            found = evaluate(attack.fit(shadows, z).score(judged), judged.members)
+            found = evaluate(attack.fit(shadows, z), judged)
             for number, metrics in enumerate(found.targets):
                 rows.append(
                     {
                         "attack": name,
                         "shadow_models": count,
                         "target": number,
-                        "auc": metrics.auc,
-                        "tpr_at_fpr10pct": metrics.tpr_at_fpr10pct,
+                        "auc": metrics.auc.value,
+                        "tpr_at_fpr_0.1": metrics.row()["tpr_at_fpr_0.1"],
                         "records": judged.labels.size,
                     }
                 )

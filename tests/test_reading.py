@@ -285,7 +285,7 @@ def test_scores_may_be_tensors():
     members = torch.arange(40) >= 20
     assert auc(scores, members) == 1.0
     assert tpr_at_fpr(scores.bfloat16(), members.int(), 0.5) == 1.0
-    assert evaluate(scores, members, 19.5).targets[0].accuracy == 1.0
+    assert evaluate(scores, members=members, threshold=19.5).accuracy.value == 1.0
     with pytest.raises(InputError, match="scores: dict of dtype object"):
         auc({}, members)
 

@@ -74,7 +74,7 @@ def test_a_record_has_all_columns_and_obeys_theorem_2_1(finished):
 def test_what_breaks_the_schema_is_named(finished, values, message):
     with pytest.raises(InputError, match=message):
         results.check(changed(finished.records[0], **values))
-    results.check(changed(finished.records[0], tpr_at_fpr01pct=None))
+    results.check(changed(finished.records[0], **{"tpr_at_fpr_0.001": None}))
     short = dict(finished.records[0])
     del short["auc"]
     with pytest.raises(InputError, match=r"lacks \['auc'\]"):

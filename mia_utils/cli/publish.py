@@ -1,4 +1,4 @@
-"""`mia publish runs | results | check | refresh | verify`: what was executed becomes the book."""
+"""`mia publish runs | results | check | refresh | verify | migrate`: what was executed becomes the book."""
 
 from __future__ import annotations
 
@@ -31,6 +31,8 @@ def add(parser: argparse.ArgumentParser) -> None:
     check.add_argument("--data", type=Path, metavar="DIR", help="data sets, else MIA_DATA")
     refresh = _verb(verbs, "refresh", _refresh, "bring changed prose into all pages")
     refresh.add_argument("--dry-run", action="store_true", help="say what would change")
+    migrate = _verb(verbs, "migrate", _migrate, "give records of an older layout today's columns")
+    migrate.add_argument("folder", nargs="?", type=Path, help="default: book/results")
     verify = _verb(
         verbs, "verify", _verify, "repeat cheap published runs on real data, print a log"
     )
@@ -132,3 +134,13 @@ def _verify(arguments: argparse.Namespace, root: Path) -> int:
             checks += verify.verify(frame, name, store=store)
     print(verify.report(checks))
     return 1 if any(check.failed for check in checks) else 0
+
+
+def _migrate(arguments: argparse.Namespace, root: Path) -> int:
+    from ..experiments.migrate import migrate
+
+    changed = migrate(arguments.folder or root / "book/results")
+    for path in changed:
+        print(f"migrated: {path}")
+    print(f"publish: {len(changed)} files migrated")
+    return 0

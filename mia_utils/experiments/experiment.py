@@ -225,13 +225,7 @@ def run(
         attack.fit(shadows)
         scores[name] = attack.score(target)
         own = attack.score(shadows)
-        judged = evaluate(
-            scores[name],
-            target.members,
-            attack.threshold_,
-            target.evaluated,
-            seed=experiment.seed,
-        )
+        judged = evaluate(scores[name], target, threshold=attack.threshold_, seed=experiment.seed)
         own_auc = [
             auc(s[used], held[used])
             for s, held, used in zip(own, shadows.members, shadows.evaluated, strict=True)
@@ -240,8 +234,9 @@ def run(
             threshold = attack.threshold_
             if threshold is not None and not np.isfinite(threshold):
                 threshold = None
-            values = common | asdict(metrics)
+            values = common | metrics.row()
             values |= {
+                "layout": results.LAYOUT,
                 "attack": name,
                 "target": number,
                 "train_accuracy": right.train[number],

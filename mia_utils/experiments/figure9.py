@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..defenses import names, preset
+from ..evaluation import tpr_column
 from ..evaluation.epsilon import split_epsilon
 from . import records as results
 from .table1 import adaptive, alike, most_seeds
@@ -66,7 +67,7 @@ class Row(NamedTuple):
     precision: str = ""
     test_accuracy: float | None = None
     auc: float | None = None
-    tpr_at_fpr1pct: float | None = None
+    tpr: float | None = None
     epsilon_low: float | None = None
     epsilon_promised: float | None = None
     core_hours: float | None = None  # of a seed that was not run; NaN if no plain run says it
@@ -109,7 +110,7 @@ def privacy_and_utility(
             said["labels"][judged],
             delta=DELTA,
         )
-        figures = mine[["test_accuracy", "auc", "tpr_at_fpr1pct"]].mean()
+        figures = mine[["test_accuracy", "auc", tpr_column(0.01)]].mean()
         found.append(
             Row(
                 name,
@@ -137,7 +138,7 @@ def as_texts(rows: list[Row]):
             "defense": preset(row.defense).title,
             "test accuracy": number(row.test_accuracy, 3) or f"not run: {hours} core-hours a seed",
             "AUC": number(row.auc, 3),
-            "TPR at FPR 1 %": number(row.tpr_at_fpr1pct, 4),
+            "TPR at FPR 1 %": number(row.tpr, 4),
             "epsilon at least": number(row.epsilon_low, 2),
             "epsilon promised": number(row.epsilon_promised, 0),
             "seeds": row.seeds or "",

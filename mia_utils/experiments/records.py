@@ -13,7 +13,6 @@ import json
 import os
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,7 +20,7 @@ import numpy as np
 
 from .. import signals
 from ..errors import InputError
-from ..evaluation import TargetMetrics
+from ..evaluation import FPRS, columns, tpr_column
 from ..files import whole_file, write_if_changed
 from ..outputs import Outputs
 from ..paths import ready, results_root
@@ -38,17 +37,17 @@ class Column(NamedTuple):
     optional: bool = False  # null where it does not apply
 
 
-_RATES = {"10pct": "10 %", "1pct": "1 %", "01pct": "0.1 %"}
+LAYOUT = 2
+"""Version of the columns; files of an earlier one are read by `migrate`."""
 
 
 def _figure(name: str) -> Column:
-    """The column of one field of `TargetMetrics`."""
+    """The column of one figure of `TargetMetrics.row`."""
     if name.startswith("n_"):
         return Column(int, f"{name[2:].replace('non', 'non-')} that were judged")
     base = re.sub(r"^null_|_(low|high)$", "", name)
-    rate = base.removeprefix("tpr_at_fpr")
-    what = f"TPR at FPR {_RATES[rate]}" if rate in _RATES else base.replace("_", " ")
-    what = what.replace("auc", "AUC")
+    rates = {tpr_column(fpr): f"TPR at FPR {100 * fpr:g} %" for fpr in FPRS}
+    what = rates.get(base, base.replace("_", " ").replace("auc", "AUC"))
     if name in ("null_low", "null_high"):
         what = f"{name[5:]}er end of the AUC's range where there is nothing to find"
     elif name.startswith("null_"):
@@ -60,6 +59,7 @@ def _figure(name: str) -> Column:
 
 
 SCHEMA: dict[str, Column] = {
+    "layout": Column(int, f"version of these columns: {LAYOUT}"),
     "run": Column(str, "hash of all that decides the run; also the file's name"),
     "dataset": Column(str, "data set of the target"),
     "architecture": Column(str, "architecture of the target"),
@@ -77,7 +77,7 @@ SCHEMA: dict[str, Column] = {
     "test_accuracy": Column(float, "of the target on its non-members"),
     "gap": Column(float, "train accuracy minus test accuracy"),
     "threshold": Column(float, "in the unit of the scores, from the shadow models", True),
-    **{field.name: _figure(field.name) for field in fields(TargetMetrics)},
+    **{name: _figure(name) for name in columns()},
     "shadow_auc": Column(float, "AUC of the same attack on the shadow models it was fitted on"),
     "model": Column(str, "name of the target in the store"),
     "shadows": Column(list, "names of the shadow models in the store"),
@@ -145,13 +145,19 @@ def check(record: Mapping, where: str = "record") -> None:
     Raises
     ------
     InputError
-        If a column is missing, unknown, of another type, or out of its range.
+        If a column is missing, unknown, of another type, or out of its range, or the record has
+        the columns of an earlier layout.
     """
+    if record.get("layout") != LAYOUT:
+        raise InputError(
+            f"{where} has the columns of layout {record.get('layout', 1)}; expected {LAYOUT}: run "
+            "mia publish migrate FOLDER, the folder that holds records/"
+        )
     missing, unknown = SCHEMA.keys() - record.keys(), record.keys() - SCHEMA.keys()
     if missing or unknown:
         raise InputError(
             f"{where} lacks {sorted(missing)} and has unknown {sorted(unknown)}; expected the "
-            "columns of mia_utils.results.SCHEMA"
+            "columns of mia_utils.experiments.SCHEMA"
         )
     for name, column in SCHEMA.items():
         value = record[name]
