@@ -9,7 +9,7 @@ from synthetic import gaussian_outputs
 
 from mia_utils.attacks import LearnedAttack, LossAttack
 from mia_utils.attacks.base import best_threshold
-from mia_utils.attacks.design import draw_order
+from mia_utils.attacks.leave_out import draw_order
 from mia_utils.attacks.learned import FEATURES, log_odds
 from mia_utils.attacks.mlp import MLP
 from mia_utils.errors import InputError
@@ -262,15 +262,9 @@ def test_a_threshold_by_hand_is_a_probability():
 
 def test_mistaken_inputs_are_named():
     shadow = gaussian_outputs(2, 100, seed=10, leak=1.0)
-    with pytest.raises(InputError, match="expected one of raw, sorted, class_free"):
-        LearnedAttack(features="top3")
-    with pytest.raises(InputError, match="LinearRegression has no predict_proba"):
-        LearnedAttack(estimator=LinearRegression())
-    with pytest.raises(InputError, match=r"probability in \(0, 1\)"):
-        LearnedAttack(threshold=1.0)
     with pytest.raises(InputError, match=r"fit\(shadow\) got NoneType"):
         LearnedAttack().fit()
-    with pytest.raises(InputError, match="hidden is .* at least 1"):
+    with pytest.raises(InputError, match=r"hidden is \(\)"):
         LearnedAttack(hidden=()).fit(shadow)
     few = np.zeros((2, 100), bool)
     few[0, [int(shadow.members[0].argmax()), int(shadow.members[0].argmin())]] = True

@@ -188,9 +188,9 @@ def test_mistaken_inputs_are_named():
     with pytest.raises(InputError, match="40 evaluated members and 0 evaluated non-members"):
         attacks.LossAttack().fit(target.replace(members=np.ones((2, 20), bool)))
     with pytest.raises(InputError, match=r"probability in \(0, 1\]"):
-        attacks.ConfidenceAttack(threshold=0.0)
+        attacks.ConfidenceAttack(threshold=0.0).score(target)
     with pytest.raises(InputError, match="drop threshold="):
-        attacks.LossAttack(per_class=True, threshold=1.0)
+        attacks.LossAttack(per_class=True, threshold=1.0).fit(target)
     per_class = attacks.LossAttack(per_class=True)
     with pytest.raises(InputError, match="not fitted"):
         per_class.score(target)
@@ -198,19 +198,3 @@ def test_mistaken_inputs_are_named():
         per_class.fit(target).score(gaussian_outputs(1, 20, 3, seed=0, leak=0.0))
     with pytest.raises(NotImplementedError):
         Attack().score(target)
-
-
-def test_by_name():
-    assert isinstance(attacks.by_name("lira", online=False), attacks.LiRA)
-    assert len(set(attacks.names())) == len(attacks.names())
-    for before, name in pairwise(["loss", *attacks.names()]):
-        options = {"attacks": [before, attacks.MarginAttack()]} if name == "stacked" else {}
-        attack = attacks.by_name(name, **options)
-        assert isinstance(attack, Attack)
-    assert [type(a).__name__ for a in attack.attacks] == ["QuantileAttack", "MarginAttack"]
-    with pytest.raises(InputError, match="no attack is called 'los'; expected one of random"):
-        attacks.by_name("los")
-    with pytest.raises(InputError, match="unexpected keyword argument 'tau'"):
-        attacks.by_name("loss", tau=1)
-    with pytest.raises(InputError, match="at least one Attack"):
-        attacks.by_name("stacked")

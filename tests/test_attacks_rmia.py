@@ -9,8 +9,7 @@ from sklearn.metrics import roc_auc_score
 from synthetic import balanced
 
 from mia_utils import signals
-from mia_utils.attacks.base_attack import BASE
-from mia_utils.attacks.rmia import RMIA
+from mia_utils.attacks.rmia import BASE, RMIA
 from mia_utils.errors import InputError
 from mia_utils.outputs import Outputs
 
@@ -268,12 +267,6 @@ def test_mistaken_inputs_are_named():
         RMIA().fit(shadow.replace(members=held), population).score(target)
     with pytest.raises(InputError, match="one query"):
         RMIA().fit([shadow, shadow], population)
-    with pytest.raises(InputError, match="in \\[0, 1\\]"):
-        RMIA(a=1.2)
-    with pytest.raises(InputError, match="positive"):
-        RMIA(gamma=0)
-    with pytest.raises(InputError, match="temperature is 0"):
-        RMIA(temperature=0)
 
 
 def test_all_scores_tie_where_all_answers_do():

@@ -1,7 +1,6 @@
 """Membership inference attacks: `fit` on shadow models, `score` a target, higher for members."""
 
-from .base import Attack
-from .base_attack import BASE
+from .base import Attack, Needs
 from .baseline import CorrectnessAttack, RandomAttack
 from .boundary import boundary_distance
 from .label_only import AugmentationAttack, BoundaryAttack
@@ -17,8 +16,7 @@ from .metric import (
 )
 from .quantile import QuantileAttack
 from .reference import CalibratedAttack, PopulationAttack, ReferenceAttack
-from .registry import by_name, names
-from .rmia import RMIA
+from .rmia import BASE, RMIA
 from .similarity import SimilarityAttack, kl_divergence
 from .stacked import StackedAttack
 from .white_box import GradientAttack
@@ -40,6 +38,7 @@ __all__ = [
     "MarginAttack",
     "MetricAttack",
     "ModifiedEntropyAttack",
+    "Needs",
     "PopulationAttack",
     "QuantileAttack",
     "RandomAttack",
@@ -47,7 +46,5 @@ __all__ = [
     "SimilarityAttack",
     "StackedAttack",
     "boundary_distance",
-    "by_name",
     "kl_divergence",
-    "names",
 ]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
+from sklearn.base import BaseEstimator
 
 from .. import evaluation
 from ..errors import InputError
 from ..outputs import Outputs, check_outputs
+from . import arguments
 
 _AT_ONCE = 2**24
 """Logits that are held in double precision at once."""
@@ -23,13 +25,36 @@ def best_threshold(scores: np.ndarray, members: np.ndarray) -> float:
     return evaluation.best_threshold(np.ravel(scores), np.ravel(members)).threshold
 
 
-class Attack:
-    """A membership inference attack, in scikit-learn's habit.
+class Needs(NamedTuple):
+    """What an attack must be given before it scores a record.
 
-    `__init__` stores its arguments, `fit` returns the attack, what was learned ends in `_`, and a
-    higher score always means a likelier member. A subclass that reads each answer by itself
-    defines `_score_records`, one that needs the model itself `_score_model`; one that learns more
-    than a threshold overrides `fit` too, one that compares records or models overrides `score`.
+    Attributes
+    ----------
+    fit : bool
+        Does `fit` change the scores, or only the threshold?
+    out, held : int
+        Shadow models that did not hold the record, and that did.
+    population : bool
+        The target's outputs for records that are not audited.
+    queries : bool
+        May there be several queries of a record, a sequence of `Outputs`?
+    """
+
+    fit: bool = False
+    out: int = 0
+    held: int = 0
+    population: bool = False
+    queries: bool = False
+
+
+class Attack(BaseEstimator):
+    """A membership inference attack, a scikit-learn estimator: `get_params`, `set_params`, `clone`.
+
+    `__init__` stores its arguments as given, `fit` and `score` check them (`check_arguments`), `fit`
+    returns the attack, what was learned ends in `_`, and a higher score always means a likelier
+    member. A subclass that reads each answer by itself defines `_score_records`, one that needs
+    the model itself `_score_model`; one that learns more than a threshold overrides `fit` too, one
+    that compares records or models overrides `score`.
 
     Parameters
     ----------
@@ -43,10 +68,25 @@ class Attack:
         In the unit of the scores, after `fit`. None where the shadow models could not give one.
     """
 
-    learns = False  # does `fit` change the scores, or only the threshold?
-
     def __init__(self, *, threshold: float | None = None) -> None:
         self.threshold = threshold
+
+    @property
+    def needs(self) -> Needs:
+        """What must be given before a record is scored."""
+        return Needs()
+
+    def check_arguments(self) -> None:
+        """Look at the arguments of `__init__`, as they are now.
+
+        Raises
+        ------
+        InputError
+            If one is of a type or size that the attack cannot use.
+        """
+        arguments.threshold(self.threshold)
+        if hasattr(self, "seed"):
+            arguments.count("seed", self.seed, least=0)
 
     def fit(self, shadow: Outputs | None = None, population: Outputs | None = None) -> Self:
         """Take the threshold from the evaluated pairs of the shadow models, unless set by hand.
@@ -62,8 +102,9 @@ class Attack:
         ------
         InputError
             If a threshold is to be fitted and there are no shadow models, or their evaluated
-            pairs are all members or all non-members.
+            pairs are all members or all non-members, or if an argument cannot be used.
         """
+        self.check_arguments()
         if self.threshold is not None:
             self._set_threshold(np.empty(0), np.empty(0, bool))
             return self
@@ -77,7 +118,14 @@ class Attack:
         return self
 
     def score(self, target: Outputs) -> np.ndarray:
-        """Scores, float64 (M, N): higher for members, NaN where the pair is not evaluated."""
+        """Scores, float64 (M, N): higher for members, NaN where the pair is not evaluated.
+
+        Raises
+        ------
+        InputError
+            If an argument cannot be used, or `target` is no Outputs.
+        """
+        self.check_arguments()
         check_outputs(target, f"{type(self).__name__}.score(target)")
         scores = np.full(target.members.shape, np.nan)
         for model, used in enumerate(target.evaluated):

@@ -27,6 +27,7 @@ class RandomAttack(Attack):
 
     def score(self, target: Outputs) -> np.ndarray:
         """Scores in [0, 1), float64 (M, N), NaN where the pair is not evaluated."""
+        self.check_arguments()
         check_outputs(target, "RandomAttack.score(target)")
         scores = np.empty(target.members.shape)
         coins = np.random.default_rng(self.seed).random(scores.shape)

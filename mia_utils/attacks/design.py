@@ -14,7 +14,6 @@ import numpy as np
 from ..errors import DesignWarning, InputError
 from ..evaluation import auc, null_auc_range
 from ..outputs import Outputs
-from ..signals import margin
 
 _CHUNK = 2**22  # logits that are hashed at once
 _ALIKE, _FEWEST = 0.9, 3  # share and number of identical answers that are no accident
@@ -126,22 +125,3 @@ class Design:
                 DesignWarning,
                 stacklevel=4,
             )
-
-
-def draw_order(outputs: Outputs) -> tuple[np.ndarray, np.ndarray]:
-    """The order in which random draws are dealt out: positions of the models, and of the records.
-
-    Records come by id, models by the records that they are evaluated on and held (then by their
-    answers to the first of them): whoever lists the same records or models in another order gets
-    the same draws.
-    """
-    records = np.argsort(outputs.ids, kind="stable")
-
-    def key(model: int):
-        used = outputs.evaluated[model, records]
-        first = records[used][:16]
-        answers = margin(outputs.logits[model][first], outputs.labels[first])
-        held = outputs.members[model, records] & used
-        return used.tobytes(), held.tobytes(), answers.tobytes()
-
-    return np.array(sorted(range(len(outputs)), key=key), int), records

@@ -13,9 +13,10 @@ from ..data import Pool
 from ..engine.oracle import Oracle
 from ..engine.store import Store
 from ..outputs import Outputs
-from .base import Attack
+from . import arguments
+from .alignment import as_queries
+from .base import Attack, Needs
 from .boundary import boundary_distance
-from .protocol import as_queries
 from .stored import StoredModelAttack
 
 
@@ -27,6 +28,10 @@ class AugmentationAttack(Attack):
     them) that the model answers with the true label. Of the logits only the largest is looked at.
     With one query it is the correctness baseline.
     """
+
+    @property
+    def needs(self) -> Needs:
+        return Needs(queries=True)
 
     def fit(
         self,
@@ -42,13 +47,21 @@ class AugmentationAttack(Attack):
         """
         if self.threshold is not None or shadow is None:
             return super().fit(None, population)
+        self.check_arguments()
         queries = as_queries(shadow, "AugmentationAttack.fit(shadow)")
         self._check_both_kinds(queries[0])
         self._set_threshold(self.score(queries), queries[0].members)
         return self
 
     def score(self, target: Outputs | Sequence[Outputs]) -> np.ndarray:
-        """Shares in [0, 1], float64 (M, N), NaN where the pair is not evaluated."""
+        """Shares in [0, 1], float64 (M, N), NaN where the pair is not evaluated.
+
+        Raises
+        ------
+        InputError
+            If the queries are about different records or models.
+        """
+        self.check_arguments()
         queries = as_queries(target, "AugmentationAttack.score(target)")
         right = np.mean(
             [
@@ -97,6 +110,11 @@ class BoundaryAttack(StoredModelAttack):
         self.iterations = iterations
         self.probes = probes
         self.seed = seed
+
+    def check_arguments(self) -> None:
+        super().check_arguments()
+        arguments.count("iterations", self.iterations)
+        arguments.count("probes", self.probes)
 
     def score(self, target: Outputs) -> np.ndarray:
         """Distances, float64 (M, N), NaN where the pair is not evaluated; errors as in the base."""

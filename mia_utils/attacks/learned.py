@@ -6,13 +6,15 @@ from collections.abc import Callable
 from typing import Self
 
 import numpy as np
+from scipy.special import logit
 from sklearn.base import clone
 
 from .. import signals
 from ..errors import InputError
 from ..outputs import Outputs
-from .base import Attack
-from .design import draw_order
+from . import arguments
+from .base import Attack, Needs
+from .leave_out import draw_order
 from .mlp import MLP
 
 SIZES = (10, 20, 50, 70, 100, 150, 200)
@@ -77,7 +79,7 @@ class _Estimator:
     def log_odds(self, x: np.ndarray) -> np.ndarray:
         tiny = np.finfo(np.float64).eps
         p = np.clip(self.estimator.predict_proba(x)[:, 1].astype(np.float64), tiny, 1 - tiny)
-        return np.log(p) - np.log1p(-p)
+        return logit(p)
 
 
 class LearnedAttack(Attack):
@@ -120,8 +122,6 @@ class LearnedAttack(Attack):
         Shadow records held out.
     """
 
-    learns = True
-
     def __init__(
         self,
         *,
@@ -135,14 +135,6 @@ class LearnedAttack(Attack):
         threshold: float | None = None,
     ) -> None:
         super().__init__(threshold=threshold)
-        if features not in FEATURES:
-            raise InputError(f"features is {features!r}; expected one of {', '.join(FEATURES)}")
-        if estimator is not None and not hasattr(estimator, "predict_proba"):
-            raise InputError(
-                f"{type(estimator).__name__} has no predict_proba; pass a classifier that has it"
-            )
-        if threshold is not None and not 0 < threshold < 1:
-            raise InputError(f"threshold is {threshold}; expected a probability in (0, 1)")
         self.hidden = hidden
         self.epochs = epochs
         self.estimator = estimator
@@ -150,6 +142,24 @@ class LearnedAttack(Attack):
         self.per_class = per_class
         self.max_pairs = max_pairs
         self.seed = seed
+
+    @property
+    def needs(self) -> Needs:
+        return Needs(fit=True)
+
+    def check_arguments(self) -> None:
+        super().check_arguments()
+        arguments.one_of("features", self.features, FEATURES)
+        arguments.threshold(self.threshold, "a probability in (0, 1)", 0, 1)
+        arguments.count("max_pairs", self.max_pairs)
+        if self.estimator is None:
+            arguments.count("epochs", self.epochs)
+            for size in np.atleast_1d(np.asarray(self.hidden, dtype=object)):
+                arguments.count("hidden", size)
+        elif not hasattr(self.estimator, "predict_proba"):
+            raise InputError(
+                f"{type(self.estimator).__name__} has no predict_proba; pass a classifier that has it"
+            )
 
     def fit(self, shadow: Outputs | None = None, population: Outputs | None = None) -> Self:
         """Train on the evaluated pairs of the shadow models.
@@ -159,6 +169,7 @@ class LearnedAttack(Attack):
         InputError
             If there are no shadow models, or too few members or non-members to hold some out.
         """
+        self.check_arguments()
         self._check_both_kinds(shadow)
         rng = np.random.default_rng(self.seed)
         by_model, by_record = draw_order(shadow)
@@ -216,7 +227,7 @@ class LearnedAttack(Attack):
         return self._log_odds(self._standard(self._features(logits, labels), labels), labels)
 
     def _in_score_units(self, threshold: float) -> float:
-        return float(np.log(threshold) - np.log1p(-threshold))
+        return float(logit(threshold))
 
     def _model(self):
         if self.estimator is not None:

@@ -9,32 +9,13 @@ from scipy.special import log_ndtr
 from .. import signals
 from ..errors import InputError
 from ..outputs import Outputs
-from .protocol import IN, OUT, Means, PerRecordAttack
+from . import arguments
+from .base import Needs
+from .per_record import PerRecordAttack
+from .statistics import IN, OUT, Gaussians
 
 _RELATIVE_FLOOR = 1e-2  # of the pooled variance: five answers of 0.1 spread are luck, not certainty
 _ABSOLUTE_FLOOR = 1e-12  # where all margins tie
-
-
-class Gaussians(Means):
-    """Means and the scatter around them: pooled over records (2, Q, Q), or of each (2, N, Q)."""
-
-    def __init__(self, records: int, width: int, per_record: bool) -> None:
-        super().__init__(records, width)
-        self.per_record = per_record
-        self.scatter = np.zeros((2, records if per_record else width, width))
-
-    def add(self, group: int, rows: np.ndarray, values: np.ndarray) -> None:
-        before = values - self.mean[group, rows]
-        super().add(group, rows, values)
-        after = values - self.mean[group, rows]
-        if self.per_record:
-            self.scatter[group, rows] += before * after
-        else:
-            self.scatter[group] += before.T @ after
-
-    def freedom(self, group: int) -> int:
-        """Shadow answers minus the means that were fitted to them."""
-        return int(np.maximum(self.count[group] - 1, 0).sum())
 
 
 class LiRA(PerRecordAttack):
@@ -72,8 +53,6 @@ class LiRA(PerRecordAttack):
     means, which doubles them with two models a record. Its offline score is the two-sided one.
     """
 
-    _several = True
-
     def __init__(
         self,
         *,
@@ -84,15 +63,21 @@ class LiRA(PerRecordAttack):
         threshold: float | None = None,
     ) -> None:
         super().__init__(threshold=threshold)
-        if variance not in ("fixed", "per_record"):
-            raise InputError(f'variance is {variance!r}; expected "fixed" or "per_record"')
-        if two_sided and online:
-            raise InputError("two_sided is a choice of the offline attack; pass online=False")
         self.online = online
         self.variance = variance
         self.two_sided = two_sided
         self.seed = seed
-        self._least = 2 if variance == "per_record" else 1
+
+    @property
+    def needs(self) -> Needs:
+        least = 2 if self.variance == "per_record" else 1
+        return Needs(fit=True, out=least, held=least if self.online else 0, queries=True)
+
+    def check_arguments(self) -> None:
+        super().check_arguments()
+        arguments.one_of("variance", self.variance, ("fixed", "per_record"))
+        if self.two_sided and self.online:
+            raise InputError("two_sided is a choice of the offline attack; pass online=False")
 
     @property
     def _one_sided(self) -> bool:

@@ -9,7 +9,8 @@ import numpy as np
 from .. import signals
 from ..errors import InputError
 from ..outputs import Outputs
-from .base import Attack, best_threshold
+from . import arguments
+from .base import Attack, Needs, best_threshold
 
 
 class MetricAttack(Attack):
@@ -37,10 +38,16 @@ class MetricAttack(Attack):
 
     def __init__(self, *, per_class: bool = False, threshold: float | None = None) -> None:
         super().__init__(threshold=threshold)
-        if per_class and threshold is not None:
-            raise InputError("per_class fits a threshold for each class; drop threshold=")
         self.per_class = per_class
-        self.learns = per_class
+
+    @property
+    def needs(self) -> Needs:
+        return Needs(fit=self.per_class)
+
+    def check_arguments(self) -> None:
+        super().check_arguments()
+        if self.per_class and self.threshold is not None:
+            raise InputError("per_class fits a threshold for each class; drop threshold=")
 
     def fit(self, shadow: Outputs | None = None, population: Outputs | None = None) -> Self:
         """Take the threshold, or one for each class, from the evaluated shadow pairs.
@@ -53,6 +60,7 @@ class MetricAttack(Attack):
         """
         if not self.per_class:
             return super().fit(shadow, population)
+        self.check_arguments()
         self._check_both_kinds(shadow)
         scores = super().score(shadow)
 
@@ -151,8 +159,13 @@ class ConfidenceAttack(MetricAttack):
 
     def __init__(self, *, per_class: bool = False, threshold: float | None = None) -> None:
         super().__init__(per_class=per_class, threshold=threshold)
-        if threshold is not None and not 0 < threshold <= 1:
-            raise InputError(f"threshold is {threshold}; expected a probability in (0, 1]")
+
+    def check_arguments(self) -> None:
+        super().check_arguments()
+        if self.threshold is not None:
+            arguments.number(
+                "threshold", self.threshold, "a probability in (0, 1]", 0, 1, closed="high"
+            )
 
     def _metric(self, logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
         return signals.log_confidence(logits)

@@ -12,10 +12,11 @@ from .. import signals
 from ..arrays import as_numbers
 from ..errors import InputError
 from ..outputs import Outputs, check_outputs
-from .base import Attack
+from . import arguments
+from .alignment import check_disjoint, check_population, rows_in
+from .base import Attack, Needs
 from .design import Design
-from .lira import Gaussians
-from .protocol import OUT, check_disjoint, check_population, rows_in
+from .statistics import OUT, Gaussians
 
 _FOLDS = 5
 _FEWEST = 50  # records of a regression
@@ -51,8 +52,6 @@ class QuantileAttack(Attack):
         Of the folds and of the trees.
     """
 
-    learns = True
-
     def __init__(
         self,
         *,
@@ -62,11 +61,17 @@ class QuantileAttack(Attack):
         threshold: float | None = None,
     ) -> None:
         super().__init__(threshold=threshold)
-        if not 0 < fpr < 1:
-            raise InputError(f"fpr is {fpr}; expected a rate between 0 and 1")
         self.features = features
         self.fpr = fpr
         self.seed = seed
+
+    @property
+    def needs(self) -> Needs:
+        return Needs(fit=True, population=True)
+
+    def check_arguments(self) -> None:
+        super().check_arguments()
+        arguments.number("fpr", self.fpr, "a rate between 0 and 1", 0, 1)
 
     def fit(self, shadow: Outputs | None = None, population: Outputs | None = None) -> Self:
         """Fit both regressions for each target on the population's known non-members.
@@ -83,6 +88,7 @@ class QuantileAttack(Attack):
         InputError
             If there is no population, or a target has fewer than 50 known non-members in it.
         """
+        self.check_arguments()
         check_population(population, "QuantileAttack")
         # Folds are drawn by place: the same ones, whatever order the records are listed in.
         population = population.select(records=np.argsort(population.ids))

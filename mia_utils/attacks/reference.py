@@ -7,10 +7,12 @@ from typing import Self
 import numpy as np
 
 from .. import signals
-from ..errors import InputError
 from ..outputs import Outputs
-from .base import Attack
-from .protocol import OUT, Means, PerRecordAttack, check_disjoint, check_population
+from . import arguments
+from .alignment import check_disjoint, check_population
+from .base import Attack, Needs
+from .per_record import PerRecordAttack
+from .statistics import OUT, Answers, Means
 
 
 class PopulationAttack(Attack):
@@ -27,13 +29,17 @@ class PopulationAttack(Attack):
         False positive rate of `predict`: the threshold is 1 - fpr.
     """
 
-    learns = True
-
     def __init__(self, *, fpr: float = 0.1, threshold: float | None = None) -> None:
         super().__init__(threshold=threshold)
-        if not 0 < fpr < 1:
-            raise InputError(f"fpr is {fpr}; expected a rate between 0 and 1")
         self.fpr = fpr
+
+    @property
+    def needs(self) -> Needs:
+        return Needs(fit=True, population=True)
+
+    def check_arguments(self) -> None:
+        super().check_arguments()
+        arguments.number("fpr", self.fpr, "a rate between 0 and 1", 0, 1)
 
     def fit(self, shadow: Outputs | None = None, population: Outputs | None = None) -> Self:
         """Sort the population's margins, target by target; `shadow` is not needed.
@@ -48,6 +54,7 @@ class PopulationAttack(Attack):
         InputError
             If there is no population, or a target has no known non-member in it.
         """
+        self.check_arguments()
         known = check_population(population, "PopulationAttack")
         self.population_ = population
         # The larger loss is the smaller margin, which does not round to 0 for sure answers.
@@ -71,19 +78,6 @@ class PopulationAttack(Attack):
         return scores
 
 
-class _Answers:
-    """Every out model's margins, one row of (N,) a model, NaN where it is not used."""
-
-    def __init__(self, records: int) -> None:
-        self.count = np.zeros((2, records), np.int64)
-        self.margins: list[np.ndarray] = []
-
-    def add(self, group: int, rows: np.ndarray, values: np.ndarray) -> None:
-        self.count[group, rows] += 1
-        self.margins.append(np.full(self.count.shape[1], np.nan))
-        self.margins[-1][rows] = values
-
-
 class ReferenceAttack(PerRecordAttack):
     """Attack-R (Ye et al., 2022): the share of reference models whose loss on the record is larger.
 
@@ -95,21 +89,23 @@ class ReferenceAttack(PerRecordAttack):
         Of the random choice of shadow models when one is left out to fit the threshold.
     """
 
-    online = False
-
     def __init__(self, *, seed: int = 0, threshold: float | None = None) -> None:
         super().__init__(threshold=threshold)
         self.seed = seed
 
+    @property
+    def needs(self) -> Needs:
+        return Needs(fit=True, out=1)
+
     def _signal(self, queries: tuple[Outputs, ...], model: int) -> np.ndarray:
         return signals.margin(queries[0].logits[model], queries[0].labels)
 
-    def _statistics(self, records: int, queries: int) -> _Answers:
-        return _Answers(records)
+    def _statistics(self, records: int, queries: int) -> Answers:
+        return Answers(records)
 
-    def _compare(self, fitted: _Answers, margin: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    def _compare(self, fitted: Answers, margin: np.ndarray, rows: np.ndarray) -> np.ndarray:
         larger = np.zeros(rows.size)
-        for reference in fitted.margins:
+        for reference in fitted.values:
             larger += (reference[rows] < margin) + 0.5 * (reference[rows] == margin)
         return larger / fitted.count[OUT, rows]
 
@@ -126,16 +122,20 @@ class CalibratedAttack(PerRecordAttack):
         Of the random choice of shadow models when one is left out to fit the threshold.
     """
 
-    online = False
-
     def __init__(
         self, *, signal: str = "loss", seed: int = 0, threshold: float | None = None
     ) -> None:
         super().__init__(threshold=threshold)
-        if signal not in ("loss", "margin"):
-            raise InputError(f'signal is {signal!r}; expected "loss" or "margin"')
         self.signal = signal
         self.seed = seed
+
+    @property
+    def needs(self) -> Needs:
+        return Needs(fit=True, out=1)
+
+    def check_arguments(self) -> None:
+        super().check_arguments()
+        arguments.one_of("signal", self.signal, ("loss", "margin"))
 
     def _signal(self, queries: tuple[Outputs, ...], model: int) -> np.ndarray:
         margins = signals.margin(queries[0].logits[model], queries[0].labels)[:, None]

@@ -1,4 +1,4 @@
-"""RMIA: a record's likelihood ratio against those of records that nobody trained on."""
+"""RMIA and BASE: how much likelier is the true class than shadow models make one expect?"""
 
 from __future__ import annotations
 
@@ -9,36 +9,17 @@ import numpy as np
 from .. import signals
 from ..errors import InputError
 from ..outputs import Outputs
-from .protocol import IN, OUT, PerRecordAttack, check_disjoint, check_population, rows_in
+from . import arguments
+from .alignment import check_disjoint, check_population, rows_in
+from .base import Needs
+from .per_record import PerRecordAttack
+from .statistics import IN, OUT, LogMeans
 
 
 def log_probability(outputs: Outputs, model: int, temperature: float = 1.0) -> np.ndarray:
     """Log-probability of the true class under one model, float64 (N,), of logits / temperature."""
     logits = np.asarray(outputs.logits[model], dtype=np.float64) / temperature
     return -signals.loss(logits, outputs.labels)
-
-
-class LogMeans:
-    """Mean probability over in and out models, kept as logarithms of sums: nothing underflows.
-
-    Attributes
-    ----------
-    count : int64 (2, N)
-    log_sum : float64 (2, N), -inf where count is 0
-    """
-
-    def __init__(self, records: int) -> None:
-        self.count = np.zeros((2, records), np.int64)
-        self.log_sum = np.full((2, records), -np.inf)
-
-    def add(self, group: int, rows: np.ndarray, log_p: np.ndarray) -> None:
-        """One model's log-probabilities (rows,) of the records `rows` of one group."""
-        self.count[group, rows] += 1
-        self.log_sum[group, rows] = np.logaddexp(self.log_sum[group, rows], log_p)
-
-    def log_mean(self, rows: np.ndarray) -> np.ndarray:
-        """Logarithms of the mean probabilities, (2, rows); -inf where there is no model."""
-        return self.log_sum[:, rows] - np.log(np.maximum(self.count[:, rows], 1))
 
 
 class RMIA(PerRecordAttack):
@@ -102,17 +83,21 @@ class RMIA(PerRecordAttack):
         threshold: float | None = None,
     ) -> None:
         super().__init__(threshold=threshold)
-        if not 0 <= a <= 1:
-            raise InputError(f"a is {a}; expected a number in [0, 1]")
-        if not gamma > 0:
-            raise InputError(f"gamma is {gamma}; expected a positive number")
-        if not 0 < temperature < np.inf:
-            raise InputError(f"temperature is {temperature}; expected a positive number")
         self.online = online
         self.a = a
         self.gamma = gamma
         self.temperature = temperature
         self.seed = seed
+
+    @property
+    def needs(self) -> Needs:
+        return Needs(fit=True, out=1, held=1 if self.online else 0, population=True)
+
+    def check_arguments(self) -> None:
+        super().check_arguments()
+        arguments.number("a", self.a, "a number in [0, 1]", 0, 1, closed="low high")
+        for name in ("gamma", "temperature"):
+            arguments.number(name, getattr(self, name), "a positive number", 0, np.inf)
 
     def fit(self, shadow: Outputs | None = None, population: Outputs | None = None) -> Self:
         """Average the reference models, and rank the population's ratios of every target."""
@@ -173,3 +158,60 @@ class RMIA(PerRecordAttack):
         """Share of the sorted `ratios` that are at most log_ratio - log(gamma); NaN stays NaN."""
         below = np.searchsorted(ratios, log_ratio - np.log(self.gamma), side="right")
         return np.where(np.isnan(log_ratio), np.nan, below / ratios.size)
+
+
+class BASE(PerRecordAttack):
+    """Bayes-optimal attack, approximated (Lassila, Östman, Ngo & Graell i Amat, 2025, "Practical
+    Bayes-Optimal Membership Inference Attacks").
+
+    The score is log p(x | theta) - log p(x): the target's negative loss, minus the logarithm of
+    the mean probability of the true class over shadow models. It ranks the records of one target
+    as `RMIA` does, without a population and without ties. Offline, out models alone give p(x), and
+    its logarithm is multiplied by `scale`, because in models would be surer.
+
+    Parameters
+    ----------
+    online : bool
+    scale : float
+        Offline only.
+    seed : int
+        Of the random choice of shadow models when one is left out to fit the threshold.
+
+    Notes
+    -----
+    Formula and the 0.33 as in LeakPro, the software of the authors' group; the paper's own text was
+    not at hand. There the online mean runs over all shadow models, of which half hold the record;
+    here in and out models weigh the same whatever their numbers.
+    """
+
+    def __init__(
+        self,
+        *,
+        online: bool = True,
+        scale: float = 0.33,
+        seed: int = 0,
+        threshold: float | None = None,
+    ) -> None:
+        super().__init__(threshold=threshold)
+        self.online = online
+        self.scale = scale
+        self.seed = seed
+
+    @property
+    def needs(self) -> Needs:
+        return Needs(fit=True, out=1, held=1 if self.online else 0)
+
+    def check_arguments(self) -> None:
+        super().check_arguments()
+        arguments.number("scale", self.scale, "a finite number", -np.inf, np.inf)
+
+    def _signal(self, queries: tuple[Outputs, ...], model: int) -> np.ndarray:
+        return log_probability(queries[0], model)
+
+    def _statistics(self, records: int, queries: int) -> LogMeans:
+        return LogMeans(records)
+
+    def _compare(self, fitted: LogMeans, log_p: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        out, held = fitted.log_mean(rows)
+        expected = np.logaddexp(out, held) - np.log(2) if self.online else self.scale * out
+        return log_p - expected

@@ -10,9 +10,11 @@ import numpy as np
 from .. import signals
 from ..errors import InputError
 from ..outputs import Outputs, check_outputs
-from .base import Attack
+from . import arguments
+from .alignment import rows_in
+from .base import Attack, Needs
 from .design import Design
-from .protocol import MOST_LEFT_OUT, leave_out, left_out_models, rows_in
+from .leave_out import MOST_LEFT_OUT, leave_out, left_out_models
 
 _CHUNK = 2**19  # probabilities of all targets held at once
 _LEFT_OUT_PAIRS = 20_000  # of few records more shadow models are left out than the usual four
@@ -61,18 +63,20 @@ class SimilarityAttack(Attack):
         A difference of mean distances.
     """
 
-    learns = True
-    online = True  # as a `PerRecordAttack` says what it needs of a record
-    _least = 1
-
     def __init__(
         self, *, distance: str = "kl", seed: int = 0, threshold: float | None = None
     ) -> None:
         super().__init__(threshold=threshold)
-        if distance not in DISTANCES:
-            raise InputError(f"distance is {distance!r}; expected one of {', '.join(DISTANCES)}")
         self.distance = distance
         self.seed = seed
+
+    @property
+    def needs(self) -> Needs:
+        return Needs(fit=True, out=1, held=1)
+
+    def check_arguments(self) -> None:
+        super().check_arguments()
+        arguments.one_of("distance", self.distance, DISTANCES)
 
     def fit(self, shadow: Outputs | None = None, population: Outputs | None = None) -> Self:
         """Keep the shadow models, and take the threshold from some that are left out in turn.
@@ -87,6 +91,7 @@ class SimilarityAttack(Attack):
         InputError
             If there are no shadow models, or no evaluated members or non-members among them.
         """
+        self.check_arguments()
         self._check_both_kinds(shadow)
         self.shadow_ = shadow
         self.design_ = Design(shadow)

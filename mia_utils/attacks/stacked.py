@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from copy import copy
 from typing import Self
 
 import numpy as np
+from scipy.special import logit
+from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import RobustScaler
 
 from ..errors import InputError
 from ..outputs import Outputs
-from .base import Attack
-from .protocol import PerRecordAttack, check_population, leave_out, left_out_models, rows_in
-from .similarity import SimilarityAttack
+from . import arguments
+from .alignment import check_population, rows_in
+from .base import Attack, Needs
+from .leave_out import leave_out, left_out_models
 
-_PER_RECORD = (PerRecordAttack, SimilarityAttack)
 _LARGEST = 1e300  # in place of infinite scores
 
 
@@ -34,7 +35,7 @@ class StackedAttack(Attack):
     Parameters
     ----------
     attacks : sequence of Attack
-        They are copied before they are fitted. Their own thresholds are not used.
+        They are cloned before they are fitted. Their own thresholds are not used.
     seed : int
         Of the random choice of shadow models.
     threshold : float in (0, 1), optional
@@ -47,18 +48,35 @@ class StackedAttack(Attack):
         Of the transformed scores.
     """
 
-    learns = True
-
     def __init__(
         self, attacks: Sequence[Attack], *, seed: int = 0, threshold: float | None = None
     ) -> None:
         super().__init__(threshold=threshold)
-        if not attacks or not all(isinstance(attack, Attack) for attack in attacks):
-            raise InputError(f"attacks is {attacks!r}; expected at least one Attack")
-        if threshold is not None and not 0 < threshold < 1:
-            raise InputError(f"threshold is {threshold}; expected a probability in (0, 1)")
         self.attacks = attacks
         self.seed = seed
+
+    @property
+    def needs(self) -> Needs:
+        each = [attack.needs for attack in self.attacks]
+        return Needs(
+            fit=True,
+            out=max(n.out for n in each),
+            held=max(n.held for n in each),
+            population=any(n.population for n in each),
+        )
+
+    def check_arguments(self) -> None:
+        super().check_arguments()
+        arguments.threshold(self.threshold, "a probability in (0, 1)", 0, 1)
+        attacks = self.attacks
+        if not (
+            isinstance(attacks, (list, tuple))
+            and attacks
+            and all(isinstance(attack, Attack) for attack in attacks)
+        ):
+            raise InputError(f"attacks is {attacks!r}; expected a list of at least one Attack")
+        for attack in attacks:
+            attack.check_arguments()
 
     def fit(self, shadow: Outputs | None = None, population: Outputs | None = None) -> Self:
         """Fit the attacks, and the weights of their scores on shadow models that are left out.
@@ -76,6 +94,7 @@ class StackedAttack(Attack):
         InputError
             If there are too few shadow models for one of the attacks.
         """
+        self.check_arguments()
         self._check_both_kinds(shadow)
         if len(shadow) < 2:
             raise InputError("StackedAttack leaves out shadow models in turn; it needs at least 2")
@@ -116,14 +135,14 @@ class StackedAttack(Attack):
         return scores
 
     def _in_score_units(self, threshold: float) -> float:
-        return float(np.log(threshold) - np.log1p(-threshold))
+        return float(logit(threshold))
 
     def _fitted(self, shadow: Outputs, population: Outputs | None) -> tuple[Attack, ...]:
-        attacks = tuple(map(copy, self.attacks))
+        attacks = tuple(clone(attack) for attack in self.attacks)
         for attack in attacks:
-            if isinstance(attack, _PER_RECORD):  # a threshold would leave out models once more
-                attack.threshold = 0.0
-            if attack.learns:
+            if attack.needs.out:  # to fit a threshold it would leave out models once more
+                attack.set_params(threshold=0.0)
+            if attack.needs.fit:
                 attack.fit(shadow, population)
         return attacks
 
@@ -140,11 +159,8 @@ class StackedAttack(Attack):
         """The other models' outputs; the one model's population and audited records; or None."""
         use = leave_out(shadow, model, rng)
         own = shadow.evaluated[model].copy()
-        per_record = [attack for attack in self.attacks if isinstance(attack, _PER_RECORD)]
-        for attack in per_record:
-            own &= (use & ~shadow.members).sum(axis=0) >= attack._least
-            if attack.online:
-                own &= (use & shadow.members).sum(axis=0) >= attack._least
+        own &= (use & ~shadow.members).sum(axis=0) >= self.needs.out
+        own &= (use & shadow.members).sum(axis=0) >= self.needs.held
         others = shadow.replace(evaluated=use, names=())
         alone = shadow.select(models=[model]).replace(evaluated=own[None], names=())
         if z is None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from typing import Self
 
 import numpy as np
 
 from ..data import Pool
 from ..engine.store import Store
+from ..errors import InputError
 from ..outputs import Outputs, check_stored
 from .base import Attack
 
@@ -33,6 +35,15 @@ class StoredModelAttack(Attack):
         self.pool = pool
         self.store = store
 
+    def __sklearn_clone__(self) -> Self:
+        # Pool and store are shared: scikit-learn would copy all records.
+        return type(self)(**self.get_params(deep=False))
+
+    def check_arguments(self) -> None:
+        super().check_arguments()
+        if not isinstance(self.pool, Pool):
+            raise InputError(f"pool is {self.pool!r}; expected a Pool, as load_dataset gives it")
+
     def score(self, target: Outputs) -> np.ndarray:
         """Scores, float64 (M, N), NaN where the pair is not evaluated.
 
@@ -41,5 +52,6 @@ class StoredModelAttack(Attack):
         InputError
             If the outputs carry no names of stored models, or come from another pool.
         """
+        self.check_arguments()
         check_stored(target, self.pool, f"{type(self).__name__}.score(target)")
         return super().score(target)

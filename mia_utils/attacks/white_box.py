@@ -15,6 +15,8 @@ from ..data import Pool
 from ..engine.store import Store
 from ..errors import InputError
 from ..outputs import Outputs, check_stored
+from . import arguments
+from .base import Needs
 from .stored import StoredModelAttack
 
 FEATURES = ("norm", "last_layer", "all")
@@ -126,13 +128,15 @@ class GradientAttack(StoredModelAttack):
         threshold: float | None = None,
     ) -> None:
         super().__init__(pool, store=store, threshold=threshold)
-        if features not in FEATURES:
-            raise InputError(f"features is {features!r}; expected one of {FEATURES}")
         self.features = features
 
     @property
-    def learns(self) -> bool:
-        return self.features == "all"
+    def needs(self) -> Needs:
+        return Needs(fit=self.features == "all")
+
+    def check_arguments(self) -> None:
+        super().check_arguments()
+        arguments.one_of("features", self.features, FEATURES)
 
     def fit(self, shadow: Outputs | None = None, population: Outputs | None = None) -> Self:
         """Fit the regression ("all") and take the threshold from the shadow models.
@@ -144,6 +148,7 @@ class GradientAttack(StoredModelAttack):
         """
         if self.features != "all":
             return super().fit(shadow, population)
+        self.check_arguments()
         if shadow is None:
             raise InputError("GradientAttack.fit got no shadow models; pass shadow=")
         self._check_both_kinds(shadow)

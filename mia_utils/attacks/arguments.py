@@ -1,0 +1,44 @@
+"""Checks of an attack's arguments, made where they are used: an attack stores them as given."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from numbers import Integral, Real
+
+import numpy as np
+
+from ..errors import InputError
+
+
+def one_of(name: str, value, choices: Collection[str]) -> None:
+    """InputError unless `value` is one of the texts."""
+    if not (isinstance(value, str) and value in choices):
+        raise InputError(f"{name} is {value!r}; expected one of {', '.join(map(repr, choices))}")
+
+
+def number(name: str, value, expected: str, low: float, high: float, *, closed: str = "") -> None:
+    """InputError unless `value` is a number between `low` and `high`; `closed` names the ends that
+    may be reached, "low" and "high"."""
+    inside = isinstance(value, Real) and (
+        low < value < high
+        or ("low" in closed and value == low)
+        or ("high" in closed and value == high)
+    )
+    if not inside:
+        raise InputError(f"{name} is {value!r}; expected {expected}")
+
+
+def count(name: str, value, least: int = 1) -> None:
+    """InputError unless `value` is an integer of at least `least`."""
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
+        raise InputError(f"{name} is {value!r}; expected an integer of at least {least}")
+
+
+def threshold(
+    value, expected: str = "a number", low: float = -np.inf, high: float = np.inf
+) -> None:
+    """InputError unless `value` is None or a number between `low` and `high`, the ends included
+    where they are infinite."""
+    ends = ("low" if low == -np.inf else "") + ("high" if high == np.inf else "")
+    if value is not None:
+        number("threshold", value, expected, low, high, closed=ends)

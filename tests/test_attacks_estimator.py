@@ -1,0 +1,243 @@
+"""Attacks are scikit-learn estimators: parameters, clones, repr, checks in `fit`, what they need."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from factories import FACTORIES
+from sklearn.base import clone, is_classifier
+from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LinearRegression
+from sklearn.utils.estimator_checks import (
+    check_estimator_repr,
+    check_get_params_invariance,
+    check_no_attributes_set_in_init,
+    check_parameters_default_constructible,
+    check_set_params,
+)
+from sklearn.utils.validation import check_is_fitted
+from synthetic import scene
+
+from mia_utils import Pool, attacks
+from mia_utils.attacks import Attack, Needs
+from mia_utils.errors import InputError
+
+POOL = Pool.from_arrays("toy", np.zeros((40, 3)), np.arange(40) % 2)
+EVERY = {
+    **FACTORIES,
+    "augmentation": attacks.AugmentationAttack,
+    "boundary": lambda: attacks.BoundaryAttack(POOL),
+    "gradient": lambda: attacks.GradientAttack(POOL),
+}
+CLASSES = {type(make()): name for name, make in reversed(EVERY.items())}
+REQUIRED = (attacks.StackedAttack, attacks.BoundaryAttack, attacks.GradientAttack)
+
+
+@pytest.fixture(scope="module")
+def given():
+    return scene(8, seed=6, shadow_leak=2.0, target_leak=2.0)
+
+
+@pytest.mark.parametrize("check", [
+    check_get_params_invariance, check_set_params, check_no_attributes_set_in_init,
+    check_estimator_repr,
+])  # fmt: skip
+@pytest.mark.parametrize("name", EVERY)
+def test_checks_of_scikit_learn(name, check):
+    check(name, EVERY[name]())
+
+
+@pytest.mark.parametrize("attack", [c for c in CLASSES if c not in REQUIRED], ids=CLASSES.get)
+def test_scikit_learn_s_check_of_defaults(attack):
+    check_parameters_default_constructible(CLASSES[attack], attack())
+
+
+def described(attack: Attack) -> str:
+    return repr({k: v for k, v in attack.get_params().items() if k != "pool"})
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_clone_has_the_same_arguments_and_nothing_learned(name, given):
+    attack = EVERY[name]()
+    twin = clone(attack)
+    assert type(twin) is type(attack) and described(twin) == described(attack)
+    assert twin is not attack
+    if name not in FACTORIES:
+        return
+    attack.fit(given.shadow, given.population)
+    before = attack.score(given.target)
+    learned = {k for k in vars(attack) if k.endswith("_")}
+    assert learned and not learned & set(vars(clone(attack)))
+    again = clone(attack).fit(given.shadow, given.population)
+    np.testing.assert_array_equal(again.score(given.target), before)
+
+
+@pytest.mark.parametrize("name", FACTORIES)
+def test_fit_leaves_arguments_as_they_were_and_marks_what_it_learned(name, given):
+    attack = FACTORIES[name]()
+    before = dict(vars(attack))
+    shadow = given.shadow.logits.copy()
+    with pytest.raises(NotFittedError):
+        check_is_fitted(attack)
+    assert attack.fit(given.shadow, given.population) is attack
+    check_is_fitted(attack)
+    for key, value in before.items():
+        assert vars(attack)[key] is value
+    new = set(vars(attack)) - set(before)
+    assert all(key.endswith("_") and not key.startswith("_") for key in new), new
+    np.testing.assert_array_equal(given.shadow.logits, shadow)
+    fitted = set(vars(attack))
+    attack.score(given.target)
+    assert set(vars(attack)) == fitted and not is_classifier(attack)
+
+
+@pytest.mark.parametrize("name", FACTORIES)
+def test_a_second_fit_forgets_the_first(name, given):
+    other = scene(8, seed=7, shadow_leak=0.0, target_leak=0.0)
+    attack = FACTORIES[name]().fit(other.shadow, other.population)
+    attack.fit(given.shadow, given.population)
+    fresh = FACTORIES[name]().fit(given.shadow, given.population)
+    assert attack.threshold_ == fresh.threshold_
+    np.testing.assert_array_equal(attack.score(given.target), fresh.score(given.target))
+
+
+def test_arguments_that_are_set_count_at_the_next_fit(given):
+    attack = attacks.LiRA().fit(given.shadow)
+    expected = attacks.LiRA(online=False, threshold=1.0).fit(given.shadow)
+    attack.set_params(online=False, threshold=1.0).fit(given.shadow)
+    np.testing.assert_array_equal(attack.score(given.target), expected.score(given.target))
+    assert attack.threshold_ == 1.0
+    stack = attacks.StackedAttack([attacks.LossAttack()])
+    assert stack.get_params()["attacks"] == stack.attacks
+    assert repr(attacks.LiRA(online=False)) == "LiRA(online=False)"
+
+
+WRONG = [
+    (attacks.LossAttack(threshold="0.1"), "threshold is '0.1'; expected a number"),
+    (attacks.LossAttack(threshold=np.nan), "threshold is nan"),
+    (attacks.LossAttack(per_class=True, threshold=1.0), "drop threshold="),
+    (attacks.ConfidenceAttack(threshold=0.0), r"probability in \(0, 1\]"),
+    (attacks.ConfidenceAttack(threshold=1.1), r"probability in \(0, 1\]"),
+    (attacks.RandomAttack(seed=-1), "seed is -1; expected an integer of at least 0"),
+    (attacks.RandomAttack(seed="a"), "seed is 'a'"),
+    (attacks.LearnedAttack(seed=1.5), "seed is 1.5"),
+    (attacks.LearnedAttack(features="top3"), "expected one of 'raw', 'sorted', 'class_free'"),
+    (attacks.LearnedAttack(estimator=LinearRegression()), "LinearRegression has no predict_proba"),
+    (attacks.LearnedAttack(threshold=1.0), r"probability in \(0, 1\)"),
+    (attacks.LearnedAttack(epochs=0), "epochs is 0"),
+    (attacks.LearnedAttack(hidden=(10, 0)), "hidden is 0"),
+    (attacks.LearnedAttack(max_pairs=True), "max_pairs is True"),
+    (attacks.SimilarityAttack(distance="cosine"), "expected one of 'kl', 'js', 'l2'"),
+    (attacks.CalibratedAttack(signal="entropy"), "expected one of 'loss', 'margin'"),
+    (attacks.LiRA(variance="global"), "expected one of 'fixed', 'per_record'"),
+    (attacks.LiRA(two_sided=True), "online=False"),
+    (attacks.RMIA(a=1.2), r"a is 1.2; expected a number in \[0, 1\]"),
+    (attacks.RMIA(gamma=0), "gamma is 0; expected a positive number"),
+    (attacks.RMIA(temperature=np.inf), "temperature is inf; expected a positive number"),
+    (attacks.BASE(scale=np.nan), "scale is nan"),
+    (attacks.PopulationAttack(fpr=1.0), "fpr is 1.0; expected a rate between 0 and 1"),
+    (attacks.QuantileAttack(fpr=0), "fpr is 0; expected a rate between 0 and 1"),
+    (attacks.StackedAttack([]), "attacks is .*expected a list of at least one Attack"),
+    (attacks.StackedAttack(["loss"]), "expected a list of at least one Attack"),
+    (attacks.StackedAttack([attacks.LiRA(variance="x")]), "variance is 'x'"),
+    (attacks.StackedAttack([attacks.LossAttack()], threshold=2), r"probability in \(0, 1\)"),
+]
+
+
+@pytest.mark.parametrize(("attack", "message"), WRONG, ids=lambda value: repr(value)[:60])
+def test_what_is_stored_as_given_is_checked_in_fit(attack, message, given):
+    with pytest.raises(InputError, match=message) as caught:
+        attack.fit(given.shadow, given.population)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("attack", "message"), [
+    (attacks.GradientAttack(POOL, features="sum"), "expected one of 'norm'"),
+    (attacks.BoundaryAttack(POOL, iterations=0), "iterations is 0"),
+    (attacks.BoundaryAttack(POOL, probes=1.5), "probes is 1.5"),
+    (attacks.BoundaryAttack("digits"), "pool is 'digits'; expected a Pool"),
+    (attacks.ConfidenceAttack(threshold=2), r"probability in \(0, 1\]"),
+    (attacks.AugmentationAttack(threshold="x"), "threshold is 'x'"),
+])  # fmt: skip
+def test_attacks_that_need_no_fit_check_in_score(attack, message, given):
+    with pytest.raises(InputError, match=message):
+        attack.score(given.target)
+
+
+# ---- what an attack needs ----
+
+
+@pytest.mark.parametrize("name", FACTORIES)
+def test_an_attack_says_what_it_needs(name, given):
+    """Each claim is tried: without it the attack refuses, with it the attack scores."""
+    needs = FACTORIES[name]().needs
+    shadow, population, target = given
+
+    def scores(shadow, population):
+        return np.isfinite(FACTORIES[name]().fit(shadow, population).score(target)).all()
+
+    assert scores(shadow, population if needs.population else None)
+    if needs.population:
+        with pytest.raises(InputError, match="population"):
+            scores(shadow, None)
+    if needs.fit:
+        with pytest.raises(InputError, match="not fitted"):
+            FACTORIES[name]().score(target)
+    else:
+        assert np.isfinite(FACTORIES[name]().score(target)).all()
+    if name == "stacked":
+        assert needs == Needs(fit=True, out=1, held=1, population=True)
+        return
+    for group, least in ((False, needs.out), (True, needs.held)):
+        if least:
+            for left in (least - 1, least):
+                members = shadow.members.copy()
+                last = members[:, 200]  # a record of the target
+                last[:] = not group
+                last[:left] = group
+                few = shadow.replace(members=members)
+                if left < least:
+                    with pytest.raises(InputError, match="record 200"):
+                        scores(few, population)
+                else:
+                    assert scores(few, population)
+    if needs.queries:
+        two = FACTORIES[name]().fit([shadow, shadow], population).score([target, target])
+        assert np.isfinite(two).all()
+
+
+def test_attacks_that_need_no_training_do_not_need_torch(tmp_path):
+    """Fitted, judged and saved where torch cannot be imported."""
+    program = """
+import sys
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {"torch", "torchvision", "opacus", "papermill", "distributed"}:
+            raise ImportError(name)
+sys.meta_path.insert(0, Missing())
+import numpy as np
+from factories import FACTORIES
+from synthetic import scene
+from mia_utils import AugmentationAttack, Outputs, auc, evaluate
+shadow, population, target = scene(8, seed=0, shadow_leak=2.0, target_leak=2.0)
+target.save(sys.argv[1])
+target = Outputs.load(sys.argv[1])
+for name, make in {**FACTORIES, "augmentation": AugmentationAttack}.items():
+    if name in ("learned", "learned_sorted"):
+        continue  # the report's network is trained
+    attack = make().fit(shadow, population)
+    print(name, evaluate(attack, target).targets[0].auc)
+"""
+    root = Path(__file__).parents[1]
+    path = [str(root), str(root / "tests")]
+    script = f"import sys; sys.path[:0] = {path}\n{program}"
+    result = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "target.npz")],
+        capture_output=True, text=True, encoding="utf-8",
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert len(result.stdout.splitlines()) == len(FACTORIES) - 1
