@@ -20,8 +20,14 @@ EPOCHS = {"digits": ("mlp", 30), "cifar10-mini": ("cnn", 10)}
 
 def outputs(folder: Path, dataset: str):
     """Eight shadow models and two targets, in an order that depends on their masks alone."""
-    from mia_utils import Outputs, TrainConfig, balanced_masks, independent_masks
-    from mia_utils import load_dataset, train  # fmt: skip
+    from mia_utils import (  # fmt: skip
+        Outputs,
+        TrainConfig,
+        balanced_masks,
+        independent_masks,
+        load_dataset,
+        train,
+    )
 
     parts = []
     for name, models, seed in (("shadow", 8, 0), ("target", 2, 1)):

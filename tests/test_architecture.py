@@ -103,7 +103,7 @@ for name, factory in FACTORIES.items():
     except ModuleNotFoundError as error:
         assert "torch" in str(error) and name.startswith("learned"), name  # its own network
         continue
-    evaluate(attack.score(target), target.members, attack.threshold_)
+    evaluate(attack, target)
     done.append(name)
 print(len(done), "attacks")
 """

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 from factories import FACTORIES
@@ -208,36 +204,3 @@ def test_an_attack_says_what_it_needs(name, given):
     if needs.queries:
         two = FACTORIES[name]().fit([shadow, shadow], population).score([target, target])
         assert np.isfinite(two).all()
-
-
-def test_attacks_that_need_no_training_do_not_need_torch(tmp_path):
-    """Fitted, judged and saved where torch cannot be imported."""
-    program = """
-import sys
-class Missing:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in {"torch", "torchvision", "opacus", "papermill", "distributed"}:
-            raise ImportError(name)
-sys.meta_path.insert(0, Missing())
-import numpy as np
-from factories import FACTORIES
-from synthetic import scene
-from mia_utils import AugmentationAttack, Outputs, auc, evaluate
-shadow, population, target = scene(8, seed=0, shadow_leak=2.0, target_leak=2.0)
-target.save(sys.argv[1])
-target = Outputs.load(sys.argv[1])
-for name, make in {**FACTORIES, "augmentation": AugmentationAttack}.items():
-    if name in ("learned", "learned_sorted"):
-        continue  # the report's network is trained
-    attack = make().fit(shadow, population)
-    print(name, evaluate(attack, target).targets[0].auc)
-"""
-    root = Path(__file__).parents[1]
-    path = [str(root), str(root / "tests")]
-    script = f"import sys; sys.path[:0] = {path}\n{program}"
-    result = subprocess.run(
-        [sys.executable, "-c", script, str(tmp_path / "target.npz")],
-        capture_output=True, text=True, encoding="utf-8",
-    )  # fmt: skip
-    assert result.returncode == 0, result.stderr
-    assert len(result.stdout.splitlines()) == len(FACTORIES) - 1

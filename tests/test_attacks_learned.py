@@ -2,15 +2,15 @@ import numpy as np
 import pytest
 import torch
 from scipy.special import expit, log_softmax
-from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
 from sklearn.tree import DecisionTreeClassifier
 from synthetic import gaussian_outputs
 
 from mia_utils.attacks import LearnedAttack, LossAttack
 from mia_utils.attacks.base import best_threshold
-from mia_utils.attacks.leave_out import draw_order
 from mia_utils.attacks.learned import FEATURES, log_odds
+from mia_utils.attacks.leave_out import draw_order
 from mia_utils.attacks.mlp import MLP
 from mia_utils.errors import InputError
 from mia_utils.evaluation import auc, paired_auc_difference

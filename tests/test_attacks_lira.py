@@ -7,8 +7,8 @@ from scipy.stats import multivariate_normal, norm
 from sklearn.metrics import roc_auc_score
 from synthetic import balanced
 
-from mia_utils.attacks.lira import LiRA
 from mia_utils.attacks.leave_out import leave_out
+from mia_utils.attacks.lira import LiRA
 from mia_utils.errors import InputError
 
 VARIANTS = [
