@@ -37,7 +37,7 @@ def measure(recipe: str, dataset: str = DATASET, epochs: int = EPOCHS) -> dict:
     found = evaluate(LossAttack(), outputs, seed=SEED)
     record = store.record(outputs.names[0])
     return {
-        "recipe": recipe, "batch": config.batch_size, "rate": config.lr,
+        "recipe": recipe, "version": record["recipe"], "batch": config.batch_size, "rate": config.lr,
         "weights": "standardised" if config.dp.weight_standardisation else "plain",
         "copies": config.dp.multiplicity, "noise": record["privacy"]["noise_multiplier"],
         "epsilon": record["privacy"]["epsilon"], "test_accuracy": accuracies(outputs).test[0],

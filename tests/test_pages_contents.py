@@ -13,6 +13,7 @@ from sphinx.errors import ConfigError
 
 from mia_utils.book import contents, decorate, publish, sphinx, state
 from mia_utils.errors import InputError
+from mia_utils.training.accounting import MENDED
 
 BANNER_TITLE = "This copy is older than its source"
 PROSE = "# Title\n\n(why)=\n## Why\n\nSee {ref}`why`, [next](02_b.md#why) and {ref}`elsewhere`."
@@ -152,6 +153,21 @@ def test_a_copy_older_than_its_source_gets_a_banner_below_its_title(tmp_path):
     touch(root / "notebooks/01_baselines.ipynb", "x = 2")
     first = read(root, page).cells[0].source
     assert first.startswith("# 1. Title (MNIST)\n") and BANNER_TITLE in first
+
+
+def test_the_banner_of_a_page_of_private_models_says_what_was_mended(tmp_path):
+    """A copy that records no recipe is older than all of them."""
+    root = repository(tmp_path, "mnist/01_baselines", "mnist/02_b")
+    touch(root / "notebooks/02_b.ipynb", "DPConfig(epsilon=8)")
+    told = []
+    for name in ("01_baselines", "02_b"):
+        page = root / f"book/runs/mnist/{name}.ipynb"
+        copy = nbformat.read(page, as_version=4)
+        del copy.metadata["mia"]["decides"]
+        nbformat.write(copy, page)
+        told.append(read(root, f"book/runs/mnist/{name}").cells[0].source)
+    assert all(BANNER_TITLE in each for each in told) and "private" not in told[0]
+    assert f"the training of private models (before that, {MENDED[3]}) changed" in told[1]
 
 
 def test_the_banner_says_what_has_changed(tmp_path, monkeypatch):

@@ -177,6 +177,23 @@ def test_each_part_is_seen_and_prose_is_not(places):
     assert parts_changed(before, decided()) == ["data"]
 
 
+@pytest.mark.parametrize(
+    "cell, parameters, shown",
+    [
+        ("TrainConfig(dp=DPConfig(epsilon=8))", PARAMETERS, True),
+        ("print(1)", PARAMETERS + "records = ''", True),
+        ("print(1)", PARAMETERS, False),
+    ],
+)
+def test_the_recipe_of_private_training_decides_chapters_that_show_it(
+    cell, parameters, shown, places, monkeypatch
+):
+    before = decided(cell, parameters=parameters)
+    monkeypatch.setattr("mia_utils.training.accounting.RECIPE", 10**6)
+    after = decided(cell, parameters=parameters)
+    assert parts_changed(before, after) == (["private"] if shown else [])
+
+
 def test_tables_and_records_decide_those_that_declare_them(places):
     tables = PARAMETERS + "tables = ('costs',)"
     records = PARAMETERS + "records = ''"

@@ -380,7 +380,7 @@ def changes(copy: NotebookNode, source: NotebookNode | None) -> list[str]:
     record = copy.metadata.get("mia", {})
     decided = record.get("decides")
     if not isinstance(decided, dict):
-        return ["code"]
+        return ["code", *state.private_training(source)]
     try:
         values = check(notebooks.parameters(source), record["parameters"])
         return state.changed(decided, state.decides(source, values, recorded=decided))

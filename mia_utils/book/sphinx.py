@@ -7,6 +7,7 @@ import pkgutil
 import re
 from pathlib import Path
 
+from ..training.accounting import faults
 from . import contents, decorate, publish, tables
 
 BANNER = """```{{admonition}} This copy is older than its source
@@ -21,6 +22,7 @@ CHANGES = {
     "data": "its data",
     "architectures": "its model",
     "tables": "the tables that it reads",
+    "private": f"the training of private models (before that, {faults(None)})",
 }
 MODULES = re.compile(r"^% (modules|files): ([\w.]+)$", re.MULTILINE)
 HIDDEN = re.compile(r"_|cli$")

@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from ..errors import InputError
-from .notebooks import code_cells
+from .notebooks import code_cells, parameters
 from .source import code_hash, package_hash, sha256
 
 
@@ -43,7 +43,7 @@ def decides(
     -------
     dict
         `code`, `package` (the part that the code uses), `parameters`, `data`, `architectures` and
-        `tables`, all of plain texts.
+        `tables`, and `private` where there are private models; all of plain texts.
 
     Raises
     ------
@@ -59,7 +59,16 @@ def decides(
         "data": {n: _data(n, earlier.get(n), download) for n in _named(values, "dataset")},
         "architectures": {n: _architecture(n) for n in _named(values, "architecture")},
         "tables": _tables(values),
+        **private_training(notebook),
     }
+
+
+def private_training(notebook: Mapping) -> dict[str, str]:
+    """`private`, the recipe of private training, if a chapter trains such models or reads records."""
+    from ..training.accounting import RECIPE
+
+    trains = any("DPConfig" in cell["source"] for cell in code_cells(notebook))
+    return {"private": str(RECIPE)} if trains or "records" in parameters(notebook) else {}
 
 
 def run_hash(parts: Mapping) -> str:

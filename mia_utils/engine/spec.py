@@ -67,7 +67,7 @@ class ModelSpec:
 def recipe(config: TrainConfig) -> int:
     """Version of the training loop that the configuration asks for."""
     if config.dp is not None:
-        from ..training.dp import RECIPE
+        from ..training.accounting import RECIPE
     else:
         from ..training.loop import RECIPE
     return RECIPE

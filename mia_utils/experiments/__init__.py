@@ -2,8 +2,8 @@
 
 Begin with `experiment.run`. `records` is what a run leaves behind, `table1` compares it with the
 report's Table 1 (`causes` tries what may have moved its numbers, `costs` says what the missing
-rows would take), `transfer` is figures 7 and 8, `figure9` its defenses, `verify` repeats a choice
-of published runs.
+rows would take), `transfer` is figures 7 and 8, `figure9` its defenses, `outdated` tells
+which rows are older than a mend, `verify` repeats a choice of published runs.
 """
 
 from .causes import Cause, cause_table, causes, explained
@@ -11,6 +11,7 @@ from .costs import cost_table, costs
 from .epoch_curve import epoch_curve
 from .experiment import Experiment, run
 from .figure9 import as_texts, by_defense, defended, privacy_and_utility
+from .outdated import outdated, outdated_note
 from .records import SCHEMA, load_signals, published, read, read_run, results_place
 from .table1 import COLOURS, LARGE, METRICS, TABLE_1, WIDE, beside, compare, plain, title
 from .tables import read_table
@@ -38,6 +39,8 @@ __all__ = [
     "epoch_curve",
     "explained",
     "load_signals",
+    "outdated",
+    "outdated_note",
     "plain",
     "privacy_and_utility",
     "published",

@@ -12,6 +12,7 @@ from ..defenses import names, preset
 from ..evaluation import tpr_column
 from ..evaluation.epsilon import split_epsilon
 from . import records as results
+from .outdated import outdated
 from .table1 import adaptive, alike, most_seeds
 
 DELTA = 1e-5
@@ -57,8 +58,9 @@ class Row(NamedTuple):
     """One defense of one data set and architecture; without a run only its cost is known.
 
     AUC and TPR are those of the loss attack, which needs no choice, as means over seeds.
-    `epsilon_low` is a 95 % lower bound from the first seed's model (`privacy_audit.split_epsilon`),
-    `epsilon_promised` what the defense guarantees (None: nothing), both at `DELTA`.
+    `epsilon_low` is a 95 % lower bound from the first seed's model (`evaluation.split_epsilon`),
+    `epsilon_promised` what the defense guarantees (None: nothing), both at `DELTA`. Where a model is
+    `older` than a mend of its training, that promise was not kept.
     """
 
     defense: str
@@ -71,6 +73,7 @@ class Row(NamedTuple):
     epsilon_low: float | None = None
     epsilon_promised: float | None = None
     core_hours: float | None = None  # of a seed that was not run; NaN if no plain run says it
+    older: bool = False
 
 
 def privacy_and_utility(
@@ -120,6 +123,7 @@ def privacy_and_utility(
                 *figures,
                 bound.epsilon,
                 promised,
+                older=bool(outdated(mine).any()),
             )
         )
     return found
@@ -135,7 +139,7 @@ def as_texts(rows: list[Row]):
     def texts(row: Row) -> dict:
         hours = number(row.core_hours, 1)
         return {
-            "defense": preset(row.defense).title,
+            "defense": preset(row.defense).title + " (older)" * row.older,
             "test accuracy": number(row.test_accuracy, 3) or f"not run: {hours} core-hours a seed",
             "AUC": number(row.auc, 3),
             "TPR at FPR 1 %": number(row.tpr, 4),

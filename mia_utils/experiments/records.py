@@ -73,9 +73,11 @@ SCHEMA: dict[str, Column] = {
     "epochs": Column(int, "epochs of training"),
     "settings": Column(str, "training settings other than the defaults', as JSON"),
     "precision": Column(str, "'fp32' or 'bf16' arithmetic in training"),
-    "train_accuracy": Column(float, "of the target on its members, in evaluation mode"),
+    "train_accuracy": Column(
+        float, "of the target on its members, in evaluation mode; no promise of privacy covers it"
+    ),
     "test_accuracy": Column(float, "of the target on its non-members"),
-    "gap": Column(float, "train accuracy minus test accuracy"),
+    "gap": Column(float, "train accuracy minus test accuracy; not covered either"),
     "threshold": Column(float, "in the unit of the scores, from the shadow models", True),
     **{name: _figure(name) for name in columns()},
     "shadow_auc": Column(float, "AUC of the same attack on the shadow models it was fitted on"),
@@ -83,7 +85,7 @@ SCHEMA: dict[str, Column] = {
     "shadows": Column(list, "names of the shadow models in the store"),
     "fingerprint": Column(str, "of the target's data set"),
     "shadow_fingerprint": Column(str, "of the shadow models' data set"),
-    "recipe": Column(int, "version of the training loop"),
+    "recipe": Column(int, "version of the training loop, of DP-SGD for private targets"),
     "python": Column(str, "version that trained the target"),
     "torch": Column(str, "version that trained the target"),
     "numpy": Column(str, "version that trained the target"),

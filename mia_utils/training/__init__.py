@@ -1,8 +1,9 @@
 """One model: how it is configured, built and trained on its members.
 
 Begin with `loop.fit`, which trains one model, and `config.TrainConfig`, which says how. `models`
-builds the architectures, `summary` says what is in them; `augment`, `dp` and `clipping` change what a step does, `accounting` says
-what that promises, `graphs` how a GPU runs it, `device` where. Many models at a time are the wing `engine`.
+builds the architectures, `summary` says what is in them; `augment`, `dp` and `clipping` change what
+a step does, `accounting` says what that promises, `graphs` how a GPU runs it, `device` where. Many
+models at a time are the wing `engine`.
 """
 
 from importlib import import_module
@@ -10,7 +11,7 @@ from importlib import import_module
 from .config import DPConfig, TrainConfig
 
 _LATER = {
-    "accounting": ("epsilon_of", "noise_multiplier", "sampling"),
+    "accounting": ("epsilon_of", "faults", "noise_multiplier", "sampling"),
     "models": ("ARCHITECTURES", "build"),
     "summary": ("Layer", "layers"),
 }

@@ -15,6 +15,11 @@ from typing import NamedTuple
 from ..errors import InputError
 from .config import DPConfig, TrainConfig
 
+RECIPE = 3
+"""Version of what decides the bits of a privately trained model, beside `loop.RECIPE`."""
+MENDED = {3: "the noise of DP-SGD followed from the seed of the initial weights"}
+"""What was wrong with private models before a recipe that mended it."""
+
 _POINTS = 2**20  # of the grid: some two seconds
 _GRID_ERROR = 0.01  # of epsilon, Opacus' default
 _LEAST, _MOST = 1e-3, 1e4  # noise multipliers that are looked at
@@ -22,6 +27,15 @@ _ORDERS = (*range(2, 64), 128, 256, 512)
 _FRACTIONS = (1.05, 1.1, 1.15, 1.2, 1.3, 1.5, 1.75, 2.25, 2.5, 3.5, 4.5)
 """Rényi orders. Those between the integers matter where there is little noise; elsewhere they take
 long, unless every record is drawn."""
+
+
+def faults(recipe: int | None) -> str:
+    """What was wrong with private models of a recipe (None: older than recipes), "" if nothing.
+
+    >>> faults(RECIPE)
+    ''
+    """
+    return "; ".join(fault for by, fault in MENDED.items() if recipe is None or recipe < by)
 
 
 class Spent(NamedTuple):

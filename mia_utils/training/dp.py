@@ -24,7 +24,7 @@ from torch.nn.utils import parametrize
 from ..data import Pool
 from ..errors import InputError
 from ..randomness import numpy_generator, torch_generator
-from .accounting import noise_multiplier, sampling, spent
+from .accounting import RECIPE, noise_multiplier, sampling, spent
 from .batches import Loader
 from .checkpoint import load_checkpoint, save_checkpoint
 from .clipping import clipped_sum, record_gradients, trained_parameters
@@ -35,11 +35,6 @@ from .models import architecture_id, build, draws_by_itself
 from .regularizer import regularizers
 from .worker import Place, Worker, make_optimizer, training_batch
 
-RECIPE = 3
-"""Version of what decides the bits of a privately trained model, beside `training.RECIPE`.
-
-In models older than 3 the noise was a function of the seed of the initial weights.
-"""
 _PHYSICAL = 256
 """Records (times copies) that are clipped at once; larger batches take several turns."""
 
