@@ -94,9 +94,23 @@ def flipped(data: bytes) -> bytes:
     return data[:700] + bytes([data[700] ^ 1]) + data[701:]
 
 
+def lone_array(data: bytes) -> bytes:
+    """An .npy file by the name of an .npz."""
+    file = io.BytesIO()
+    np.save(file, ARRAYS["images"])
+    return file.getvalue()
+
+
 @pytest.mark.parametrize(
     "damage",
-    [cut, flipped, lambda d: b"", lambda d: b"garbage" * 99, lambda d: pickle.dumps([1] * 99)],
+    [
+        cut,
+        flipped,
+        lone_array,
+        lambda d: b"",
+        lambda d: b"x" * 99,
+        lambda d: pickle.dumps([1] * 99),
+    ],
 )
 def test_damaged_files(damaged, damage):
     path = damaged()

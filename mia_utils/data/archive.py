@@ -9,6 +9,7 @@ import zlib
 from dataclasses import asdict, dataclass, replace
 from math import prod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -119,7 +120,7 @@ def write_archive(
         If the disk is full or the folder cannot be written.
     """
     path = Path(path).absolute()
-    arrays = {
+    arrays: dict[str, Any] = {
         "images" if pool.is_image else "features": pool.records,
         "labels": pool.labels,
         "train": pool.train,
@@ -143,6 +144,11 @@ def named_pool(path: Path, name: str, records: np.ndarray, arrays: dict) -> Pool
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     return replace(pool, path=str(path))
+
+
+def disk_reason(error: OSError) -> str:
+    """What the system says of a file that cannot be read: "permission denied"."""
+    return (error.strerror or type(error).__name__).lower()
 
 
 def one_line(error: BaseException) -> str:
@@ -170,7 +176,7 @@ def _read(path: Path, wanted: tuple[str, ...]) -> tuple[dict[str, np.ndarray], l
     except InputError:
         raise
     except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
-        raise InputError(f"{path}: {error.strerror.lower()}") from None
+        raise InputError(f"{path}: {disk_reason(error)}") from None
     except DAMAGED as error:
         raise InputError(
             f"{path}: not a readable archive ({one_line(error)}); delete it and make it anew"

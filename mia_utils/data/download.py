@@ -26,22 +26,25 @@ def download_dataset(name: str, archive: str | Path) -> Pool:
     with one_line_disk_errors(archive, DISK_CHOICE), new_folder(archive.parent):
         with tempfile.TemporaryDirectory(dir=archive.parent, prefix=f".{name}-") as folder:
             splits = [_fetch(name, archive, folder, train) for train in (True, False)]
-        _check(name, archive, splits)
+        counts = _counts(name, archive, splits)
         pool = Pool.from_arrays(
             name,
             np.concatenate([np.asarray(split.data) for split in splits]),
             np.concatenate([np.asarray(split.targets) for split in splits]),
             # torchvision calls MNIST's classes "0 - zero"
             [str(title).partition(" - ")[0] for title in splits[0].classes],
-            np.arange(CATALOG[name].records) < CATALOG[name].train,
+            np.arange(sum(counts)) < counts[0],
         )
         return write_archive(pool, archive)
 
 
-def _check(name: str, archive: Path, splits: list) -> None:
+def _counts(name: str, archive: Path, splits: list) -> tuple[int, int]:
+    """Records of the two splits, which are those of the catalog, as are their shapes."""
     facts = CATALOG[name]
     shape = facts.shape[:2] if facts.shape[2] == 1 else facts.shape
-    for split, count in zip(splits, (facts.train, facts.records - facts.train), strict=True):
+    train = facts.train or 0
+    counts = train, facts.records - train
+    for split, count in zip(splits, counts, strict=True):
         images, labels = np.asarray(split.data), np.asarray(split.targets)
         found = (images.dtype, images.shape, labels.shape, len(np.unique(labels)))
         if found != (np.uint8, (count, *shape), (count,), facts.classes):
@@ -50,6 +53,7 @@ def _check(name: str, archive: Path, splits: list) -> None:
                 f"{labels.shape} of {len(np.unique(labels))} classes; expected uint8 "
                 f"{(count, *shape)} of {facts.classes} classes: try again, or put {archive} there"
             )
+    return counts
 
 
 def _fetch(name: str, archive: Path, folder: str, train: bool):
@@ -63,7 +67,7 @@ def _fetch(name: str, archive: Path, folder: str, train: bool):
             f"{archive} there"
         ) from None
     try:
-        return getattr(datasets, CATALOG[name].torchvision)(folder, train=train, download=True)
+        return getattr(datasets, str(CATALOG[name].torchvision))(folder, train=train, download=True)
     except (URLError, RuntimeError, ConnectionError, TimeoutError) as error:
         raise InputError(
             f"{name}: download failed ({one_line(error)}); check the network, or put {archive} "

@@ -30,7 +30,7 @@ def first_copies(records: np.ndarray) -> np.ndarray:
     seen: dict[bytes, int] = {}
     first = np.empty(len(records), dtype=np.int64)
     for number, record in enumerate(records):
-        digest = hashlib.blake2b(np.ascontiguousarray(record), digest_size=16).digest()
+        digest = hashlib.blake2b(np.ascontiguousarray(record).data, digest_size=16).digest()
         first[number] = seen.setdefault(digest, number)
     return first
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
-from .archive import Source, one_line, read_archive, read_source, write_archive
+from .archive import Source, disk_reason, one_line, read_archive, read_source, write_archive
 from .images import read_rgb
 from .memory import check_memory
 from .pool import Pool, printable
@@ -195,7 +195,7 @@ def _decode(files: list[Path], shape: tuple[int, int], resize: bool):
 def _reason(error: Exception) -> str:
     """A few words on why a file cannot be read."""
     if isinstance(error, OSError) and error.strerror:
-        return error.strerror.lower()
+        return disk_reason(error)
     if type(error).__name__ == "UnidentifiedImageError":
         return "no image"
     return printable(one_line(error))[:80]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -38,7 +39,7 @@ def read_mapped(folder: str | Path) -> Pool:
     if len(kinds) > 1:
         raise InputError(f"{folder}: holds images.npy and features.npy; expected one of them")
     kind = kinds[0] if kinds else "images"
-    arrays = {kind: _mapped(folder / f"{kind}.npy")}
+    arrays: dict[str, Any] = {kind: _mapped(folder / f"{kind}.npy")}
     for name in ("labels", "train"):
         if name == "labels" or (folder / "train.npy").exists():
             arrays[name] = np.array(_mapped(folder / f"{name}.npy"))

@@ -108,7 +108,7 @@ class Pool:
         digest = hashlib.sha256(json.dumps(kind).encode())
         for array in (self.labels, self.records):
             for block in _blocks(array):
-                digest.update(memoryview(np.ascontiguousarray(block)).cast("B"))
+                digest.update(np.ascontiguousarray(block).data.cast("B"))
         return digest.hexdigest()
 
     def class_counts(self) -> np.ndarray:

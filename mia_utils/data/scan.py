@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
+from .archive import disk_reason
 from .images import suffixes
 from .pool import printable
 
@@ -191,7 +192,7 @@ def _entries(folder: Path) -> list[os.DirEntry]:
         with os.scandir(folder) as entries:
             shown = [e for e in entries if not e.name.startswith(".") and e.name not in _HELPERS]
     except OSError as error:
-        raise InputError(f"{printable(str(folder))}: {error.strerror.lower()}") from None
+        raise InputError(f"{printable(str(folder))}: {disk_reason(error)}") from None
     return sorted(shown, key=lambda entry: entry.name)
 
 

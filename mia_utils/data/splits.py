@@ -133,8 +133,8 @@ def balanced_masks(n: int, *, models: int, seed: int) -> Masks:
     n, models = _count(n, "n", 1), _count(models, "models", 2)
     if models % 2:
         raise InputError(f"models={models}; a record in exactly half of them needs an even number")
-    held = np.tile(np.arange(models) < models // 2, (n, 1))
-    members = np.ascontiguousarray(_rng(seed, _BALANCED).permuted(held, axis=1).T)
+    half = np.tile(np.arange(models) < models // 2, (n, 1))
+    members = np.ascontiguousarray(_rng(seed, _BALANCED).permuted(half, axis=1).T)
     return Masks(members, np.ones_like(members))
 
 
@@ -159,8 +159,8 @@ def independent_masks(n: int, *, models: int, seed: int) -> Masks:
         If a count is too small, or no integer.
     """
     n, models = _count(n, "n", 2), _count(models, "models", 1)
-    held = np.tile(np.arange(n) < n // 2, (models, 1))
-    members = _rng(seed, _INDEPENDENT).permuted(held, axis=1)
+    half = np.tile(np.arange(n) < n // 2, (models, 1))
+    members = _rng(seed, _INDEPENDENT).permuted(half, axis=1)
     return Masks(members, np.ones_like(members))
 
 
