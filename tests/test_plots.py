@@ -304,3 +304,29 @@ def test_networks_are_drawn_box_by_box():
     for nothing in ({}, {"cnn": []}):
         with pytest.raises(InputError, match="no network"):
             plots.networks(nothing)
+
+
+def test_an_epoch_curve_shows_both_accuracies_and_the_band_of_the_auc():
+    table = pd.DataFrame(
+        {
+            "epoch": [2, 1],
+            "train_accuracy": [0.9, 0.5],
+            "test_accuracy": [0.4, 0.3],
+            "auc": [0.8, 0.6],
+            "auc_low": [0.7, 0.5],
+            "auc_high": [0.9, 0.7],
+        }
+    )
+    (ax,) = plots.epoch_curve(table).axes
+    lines = {line.get_label(): line.get_ydata().tolist() for line in ax.lines}
+    assert lines == {
+        "accuracy on members": [0.5, 0.9],
+        "accuracy on non-members": [0.3, 0.4],
+        "AUC of the loss attack": [0.6, 0.8],
+    }
+    (band,) = ax.collections
+    assert band.get_paths()[0].vertices[:, 1].max() == 0.9
+    with pytest.raises(InputError, match="twice"):
+        plots.epoch_curve(pd.concat([table, table]))
+    with pytest.raises(InputError, match="auc_low"):
+        plots.epoch_curve(table.drop(columns="auc_low"))

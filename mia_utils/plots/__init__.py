@@ -7,6 +7,7 @@ from .bands import bands
 from .defense_arrows import defense_arrows
 from .diagrams import shadow_training, threat_models
 from .distributions import distributions
+from .epoch_curve import epoch_curve
 from .gap import accuracy_against_gap
 from .margins import record_margins
 from .matrix import matrix
@@ -26,6 +27,7 @@ __all__ = [
     "class_shares",
     "defense_arrows",
     "distributions",
+    "epoch_curve",
     "matrix",
     "networks",
     "record_margins",

@@ -1,0 +1,45 @@
+"""Accuracy and leakage against the epoch of one training."""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ..errors import InputError
+from .style import MEMBER, NONMEMBER, attack_style, without_marker
+
+_COLUMNS = ("epoch", "train_accuracy", "test_accuracy", "auc", "auc_low", "auc_high")
+
+
+def epoch_curve(table, ax: Axes | None = None) -> Figure:
+    """Accuracy on members and non-members, and the loss attack's AUC with its 95 % band.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        As `experiments.epoch_curve` gives it, of one training.
+
+    Raises
+    ------
+    InputError
+        If a column is missing, or an epoch is there twice.
+    """
+    missing = [name for name in _COLUMNS if name not in table]
+    if missing:
+        raise InputError(f"the table has no columns {missing}; expected {', '.join(_COLUMNS)}")
+    if table["epoch"].duplicated().any():
+        raise InputError("an epoch is in the table twice; choose the rows of one training")
+    table = table.sort_values("epoch")
+    if ax is None:
+        _, ax = plt.subplots(figsize=(6.0, 3.6), layout="constrained")
+    epochs, loss = table["epoch"], without_marker(attack_style("loss"))
+    ax.plot(epochs, table["train_accuracy"], color=MEMBER, label="accuracy on members")
+    ax.plot(epochs, table["test_accuracy"], color=NONMEMBER, label="accuracy on non-members")
+    ax.plot(epochs, table["auc"], label="AUC of the loss attack", **loss)
+    ax.fill_between(
+        epochs, table["auc_low"], table["auc_high"], color=loss["color"], alpha=0.2, linewidth=0
+    )
+    ax.set(xlabel="epoch", ylim=(0, 1.02), xlim=(1, epochs.max()))
+    ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return ax.figure
