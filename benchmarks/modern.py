@@ -34,7 +34,7 @@ from mia_utils.training.recipes import modern
 
 from . import command, save
 
-RATES = {"10pct": 0.1, "1pct": 0.01, "0.1pct": 0.001}
+RATES = (0.1, 0.01, 0.001)
 ASIDE = 2000
 """Records that the attacks may know to be non-members (RMIA's population); nobody is judged on them."""
 
@@ -61,10 +61,10 @@ def lines(found: dict[str, np.ndarray], judged: Outputs) -> list[dict]:
             row |= dict(
                 zip(("auc", "auc_low", "auc_high"), auc_interval(score, members), strict=True)
             )
-            for title, rate in RATES.items():
+            for rate in RATES:
                 if (~members).sum() * rate >= 10:
                     interval = tpr_at_fpr_interval(score, members, rate)
-                    names = (f"tpr_at_{title}_fpr{end}" for end in ("", "_low", "_high"))
+                    names = (f"tpr_at_fpr_{rate:g}{end}" for end in ("", "_low", "_high"))
                     row |= dict(zip(names, interval, strict=True))
             rows.append(row)
     return rows
