@@ -219,3 +219,18 @@ def test_a_limit_fails_only_where_the_lower_limit_exceeds_it():
     assert small.lower is None and not small.failed and "not measurable" in small.text
     with pytest.raises(InputError, match="--rates"):
         report.against([Limit.parse("tpr@0.05>0.01")])
+
+
+def test_only_evaluated_records_are_judged():
+    outputs = answers(1200, leak=1.5)
+    evaluated = np.ones((1, 1200), bool)
+    evaluated[0, 800:] = False
+    part = outputs.judged_on(evaluated)
+    report = audit(part, answers(1200, models=6, leak=1.5, seed=9, balanced=True))
+    assert report.content["subject"]["judged"] == 800
+    assert {r["members"] + r["nonmembers"] for r in report.content["attacks"]} == {800}
+    records = report.records()
+    assert records["recognised_at"].isna().sum() == 400
+    whole = audit(outputs.select(records=np.arange(800)), attacks=["loss"])
+    seen = next(r for r in report.content["attacks"] if r["name"] == "loss")
+    assert seen["auc"]["value"] == whole.content["attacks"][0]["auc"]["value"]
