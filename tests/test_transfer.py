@@ -170,7 +170,17 @@ def _renamed(entries):
         entries[name.replace(old, "f" * 32)] = entries.pop(name)
 
 
+def _other_classes(entries):
+    """A record that does not fit its logits."""
+    name = _model(entries, "record.json")
+    record = json.loads(entries[name])
+    record.pop("checksum")
+    record["classes"] = 5
+    entries[name] = json.dumps({**record, "checksum": digest(record)}).encode()
+
+
 HOSTILE = {
+    "classes": (_other_classes, "its logits are float32"),
     "content": (_other_logits, "logits.npy has changed"),
     "huge": (_claims_to_be_huge, "damaged"),
     "objects": (_objects, "damaged"),
@@ -227,6 +237,14 @@ def test_other_manifests_are_refused(change, word, file, there):
 def test_a_compressed_archive_is_refused_before_it_is_unpacked(file, there):
     _rewrite(file, lambda entries: None, zipfile.ZIP_DEFLATED)
     _refused(file, there, "is compressed")
+
+
+def test_files_that_overlap_are_refused(file):
+    """So that a small archive unpacks to no more than its own size."""
+    with zipfile.ZipFile(file) as archive:
+        assert transfer._manifest(archive, file.stat().st_size)
+        with pytest.raises(transfer._Refused, match="overlap"):
+            transfer._manifest(archive, 1000)
 
 
 @pytest.mark.parametrize("cut", [0.3, 0.99])
