@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
@@ -71,6 +72,7 @@ def execute_on_digits(source: Path) -> Path:
         startup.parent.mkdir(parents=True, exist_ok=True)
         startup.write_text(NO_TRAINING, "utf-8")
         papermill.execute_notebook(source, path, given, prepare_only=True, progress_bar=False)
+        began = time.monotonic()
         chosen = [word for name, value in given.items() for word in ("-p", name, str(value))]
         for command in (
             ["-m", "mia_utils", "sweep", "--train-only", "--chapter", str(source), *chosen],
@@ -92,7 +94,9 @@ def execute_on_digits(source: Path) -> Path:
             )
             said = f"{result.stdout}{result.stderr}"
             assert result.returncode == 0, f"{source.name} on digits:\n{said}"
-        execute.sign(path, run=cell.run, parts=cell.parts, dataset="digits", given=given)
+        seconds = time.monotonic() - began
+        decided = {"run": cell.run, "parts": cell.parts}
+        execute.sign(path, **decided, dataset="digits", given=given, seconds=seconds)
     return path
 
 
