@@ -91,7 +91,7 @@ def test_a_value_is_read_as_what_it_means(name, given, meant):
         ("settings", "{'lr': '1e-3'}", "is a text"),
         ("settings", {"learning_rate": 1}, "'learning_rate'; expected fields of TrainConfig: aug"),
         ("settings", {"epochs": 1}, "a parameter of its own"),
-        ("settings", {"lr": -1}, "lr=-1; expected a positive number"),
+        ("settings", {"lr": -1}, r"lr=-1(\.0)?; expected a positive number"),
         ("settings", {"lr": datetime.date(2024, 1, 1)}, "is a date; expected numbers and texts"),
         ("settings", {1: 2}, "the key 1 is no text"),
         ("settings", "lr", "a mapping, such as"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from ..errors import InputError
@@ -91,12 +92,12 @@ def tags(cell: dict) -> list[str]:
     return list(cell["metadata"].get("tags", []))
 
 
-def code_cells(notebook: dict) -> list[dict]:
+def code_cells(notebook: Mapping) -> list[dict]:
     """The code cells of the author: those that Papermill injected are left out."""
     return [c for c in notebook["cells"] if c["cell_type"] == "code" and INJECTED not in tags(c)]
 
 
-def parameters(notebook: dict) -> dict:
+def parameters(notebook: Mapping) -> dict:
     """Names and defaults in the cell tagged `parameters`, {} without such a cell.
 
     Raises

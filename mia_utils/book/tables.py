@@ -16,8 +16,8 @@ _NUMBER = re.compile(r"-?[\d.,]+(?:e-?\d+)?( %)?")
 def table(root: str | os.PathLike, file: str, caption: str) -> str:
     """A table of book/results in MyST: numbers to the right, and its file one click away."""
     path = Path(root, "book/results", file)
-    with path.open(encoding="utf-8", newline="") as lines:
-        head, *rows = csv.reader(lines)
+    with path.open(encoding="utf-8", newline="") as opened:
+        head, *rows = csv.reader(opened)
     shown = [i for i, name in enumerate(head) if name not in INTERNAL]
     numeric = [all(_NUMBER.fullmatch(row[i]) or not row[i] for row in rows) for i in shown]
     rule = ["---:" if is_number else "---" for is_number in numeric]

@@ -12,7 +12,7 @@ import json
 import math
 from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass
-from numbers import Real
+from numbers import Integral, Real
 
 from ..errors import InputError
 
@@ -54,7 +54,7 @@ def _number(value) -> int | float:
         value = float(value)  # "1e1", " 5": what literal_eval does not read
     if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
         raise ValueError
-    return int(value) if value == int(value) and not isinstance(value, float) else float(value)
+    return int(value) if isinstance(value, Integral) else float(value)
 
 
 def _whole(least: int | None = None) -> Kind:
