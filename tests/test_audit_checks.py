@@ -169,5 +169,10 @@ def test_reference_models_are_aligned_by_ids():
     names = ["lira", "base"]
     first, second = (audit(outputs, s, attacks=names).frame() for s in (shadows, moved))
     np.testing.assert_allclose(first["auc"], second["auc"])
-    fewer = audit(outputs, moved.select(records=np.arange(400)), attacks=names)
+    pictures = np.arange(600, dtype=np.int64)[:, None, None] * np.ones((600, 4, 4), np.int64)
+    known = moved.select(records=np.arange(400))
+    fewer = audit(outputs, known, attacks=names, pictures=pictures)
     assert "200 of 600 records are left out" in fewer.content["notes"][0]
+    # What is left keeps its own picture.
+    for each in fewer.content["exposed"]:
+        assert (fewer._pictures[each["row"]] == int(each["id"])).all()

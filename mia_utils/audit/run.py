@@ -80,9 +80,11 @@ def audit(
     if not all(0 < rate < 1 for rate in rates) or not rates:
         raise InputError(f"rates={tuple(rates)}; expected false-positive rates between 0 and 1")
     notes: list[str] = []
-    references = _align(data, shadows, notes)
-    if references is not None:
-        data, shadows = references
+    if shadows is not None:
+        rows, shadows = _align(data, shadows, notes)
+        if rows.size < data.names.size:
+            data = data.records(rows)
+            pictures = None if pictures is None else pictures[rows]
     progress("checks")
     findings, made = checks.check(data, shadows, accept=tuple(accept), seed=seed)
     blind = checks.blind(data, seed) if any(f.name == "difference" for f in findings) else None
@@ -130,10 +132,10 @@ def _one_model(data: AuditData, which: int | None) -> AuditData:
     return data.model(which)
 
 
-def _align(data: AuditData, shadows, notes: list[str]) -> tuple[AuditData, Outputs] | None:
-    """The target's records that the reference models were asked about, and these in its order."""
-    if shadows is None:
-        return None
+def _align(data: AuditData, shadows, notes: list[str]) -> tuple[np.ndarray, Outputs]:
+    """Positions of the target's records that the reference models were asked about, and their
+    answers for these in this order.
+    """
     answers = shadows.outputs if isinstance(shadows, AuditData) else shadows
     outputs = data.outputs
     if answers.classes != outputs.classes:
@@ -153,18 +155,16 @@ def _align(data: AuditData, shadows, notes: list[str]) -> tuple[AuditData, Outpu
             f"{outputs.ids.size - mine.size} of {outputs.ids.size} records are left out: the "
             "reference models were not asked about them"
         )
-        data = data.records(mine)
-    answers = answers.select(records=theirs)
-    differing = answers.labels != data.outputs.labels
-    if differing.any():
+    answers, labels = answers.select(records=theirs), outputs.labels[mine]
+    differing = np.flatnonzero(answers.labels != labels)
+    if differing.size:
+        first = differing[0]
         raise InputError(
-            f"record {data.names[differing.argmax()]!r} has the label "
-            f"{data.classes[data.outputs.labels[differing.argmax()]]!r} in the target's answers and "
-            f"{data.classes[answers.labels[differing.argmax()]]!r} in the reference models' "
-            f"({int(differing.sum())} such records): are the ids of one list?"
+            f"record {data.names[mine[first]]!r} has the label {data.classes[labels[first]]!r} in "
+            f"the target's answers and {data.classes[answers.labels[first]]!r} in the reference "
+            f"models' ({differing.size} such records): are the ids of one list?"
         )
-    print_of = data.outputs.fingerprint
-    return data, answers.replace(ids=data.outputs.ids, fingerprint=print_of)
+    return mine, answers.replace(ids=outputs.ids[mine], fingerprint=outputs.fingerprint)
 
 
 def _groups(data: AuditData, lead: Scored, level: float) -> list[dict]:
