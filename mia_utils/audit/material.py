@@ -50,7 +50,7 @@ def read_material(
     Parameters
     ----------
     path : folder, .npz, .csv or .parquet
-        A folder holds CLASS/*.png, or train/CLASS/*.png and test/CLASS/*.png; a record's id is its
+        A folder holds `CLASS/*.png`, or `train/CLASS/*.png` and `test/CLASS/*.png`; a record's id is its
         path in it. An archive holds `images` or `features`, `labels`, and if there `ids` and
         `classes`. A table has a column `label`, maybe `id` and `group_NAME`; all other columns are
         features, numbers.

@@ -37,7 +37,7 @@ AFTER = (
     (
         "Use it",
         [
-            *("ten_lines", "audit_ci", "audit_checked", "own_model", "own_data"),
+            *("explore", "ten_lines", "audit_ci", "audit_checked", "own_model", "own_data"),
             *("reproduce", "scaling", "performance", "law"),
         ],
     ),

@@ -96,6 +96,12 @@
     return mia.element("path", { d: d.join(""), fill: "none", "stroke-width": 2, ...attributes });
   };
 
+  // A piece of a line, for a key: { colour, dash }.
+  mia.swatch = ({ colour, dash }) => mia.element("svg",
+    { viewBox: "0 0 24 8", width: 24, height: 8, class: "drawing", "aria-hidden": "true" },
+    [mia.element("line", { x1: 0, x2: 24, y1: 4, y2: 4, stroke: colour, "stroke-width": 2,
+      "stroke-dasharray": dash })]);
+
   // A slider with its name and its value as text.
   mia.slider = function ({ label, min, max, step, value, show, change }) {
     const output = mia.element("output", { text: show(value) });

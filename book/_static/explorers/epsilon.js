@@ -44,11 +44,7 @@
     const slider = mia.slider({ label: "epsilon", min: -2, max: 3, step: 0.05, value: 0,
       show: (v) => Math.exp(v).toFixed(2), change: (v) => draw(Math.exp(v)) });
     const legend = mia.element("ul", { class: "explorer-legend" }, data.curves.map((c) =>
-      mia.element("li", {}, [
-        mia.element("svg", { viewBox: "0 0 24 8", width: 24, height: 8, class: "drawing", "aria-hidden": "true" }, [
-          mia.element("line", { x1: 0, x2: 24, y1: 4, y2: 4, stroke: c.colour, "stroke-width": 2,
-            "stroke-dasharray": c.dash }),
-        ]), ` ${c.name}`])));
+      mia.element("li", {}, [mia.swatch(c), ` ${c.name}`])));
     body.append(
       mia.element("div", { class: "explorer-panels" }, [chart.svg,
         mia.element("div", {}, [legend, numbers.node])]),

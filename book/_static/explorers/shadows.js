@@ -23,6 +23,8 @@
     const cut = mia.element("line", { y1: chart.y(data.ylim[0]), y2: chart.y(data.ylim[1]),
       stroke: "#1f2933", "stroke-width": 1.5 });
     chart.svg.append(cut);
+    chart.svg.classList.add("wide");
+    const looks = Object.fromEntries(data.attacks.map((a) => [a.name, a]));
     const rows = mia.element("tbody", { "aria-live": "polite" });
     const table = mia.element("table", {}, [
       mia.element("thead", {}, [mia.element("tr", {}, ["attack", "AUC", "over targets"].map((t) =>
@@ -33,7 +35,7 @@
       cut.setAttribute("x2", x);
       rows.replaceChildren(...mia.atCount(data.attacks, counts[i]).map((row) =>
         mia.element("tr", {}, [
-          mia.element("th", { scope: "row", text: row.attack }),
+          mia.element("th", { scope: "row" }, [mia.swatch(looks[row.attack]), ` ${row.attack}`]),
           mia.element("td", { class: "number", text: row.mean.toFixed(3) }),
           mia.element("td", { class: "number", text: `${row.low.toFixed(3)} to ${row.high.toFixed(3)}` }),
         ])));
