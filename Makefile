@@ -1,6 +1,7 @@
 # make book   the book in _build/html     make test    every test
 # make bench  speed against peers         make pdf     the built book on paper, by Chromium
 # make clean  forget what was built, keep the environments
+# make mutants  would the tests notice? a sample: COUNT=200 SEED=0 ONLY=mia_utils/evaluation
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -13,7 +14,7 @@ export OPENBLAS_NUM_THREADS := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DELETE_ON_ERROR:
-.PHONY: book test bench pdf clean help
+.PHONY: book test bench mutants pdf clean help
 
 help:
 	@sed -n 's/^# make /make /p' Makefile
@@ -35,6 +36,11 @@ pdf: book $(VENV)/.ready-pdf
 bench: .venv-bench/.ready
 	@.venv-bench/bin/python -m benchmarks
 	@echo "bench: done, see book/results"
+
+COUNT ?= 200
+SEED ?= 0
+mutants: $(VENV)/.ready-dev
+	@$(BIN)/python -m benchmarks.mutants --count $(COUNT) --seed $(SEED) $(ONLY)
 
 clean:
 	rm -rf _build book/runs/cifar10-mini
