@@ -44,6 +44,8 @@ def declared(*extras: str) -> set[str]:
 
 ABSENT = {"art": "adversarial-robustness-toolbox", "transformers": "transformers"}
 """Where modules come from that the tests' own environment lacks."""
+PEERS = {"sacroml"}
+"""Tools that a benchmark compares with where somebody has installed them."""
 
 
 def imported(folder: str) -> dict[str, Path]:
@@ -56,7 +58,7 @@ def imported(folder: str) -> dict[str, Path]:
             names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             for name in names:
                 top = (name or "").split(".")[0]
-                if top not in sys.stdlib_module_names and top not in own:
+                if top not in sys.stdlib_module_names and top not in own | PEERS:
                     found[top] = path
     return found
 
@@ -64,8 +66,8 @@ def imported(folder: str) -> dict[str, Path]:
 @pytest.mark.parametrize(
     "folder, extras",
     [
-        ("mia_utils", ("train", "book", "cluster", "audit", "huggingface")),
-        ("tests", ("dev", "bench", "huggingface")),
+        ("mia_utils", ("train", "book", "pdf", "cluster", "audit", "huggingface")),
+        ("tests", ("dev", "pdf", "bench", "huggingface")),
         ("benchmarks", ("bench", "dev")),
     ],
 )
