@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from mia_utils import (
+    DPConfig,
     InputError,
     Masks,
     Pool,
@@ -16,6 +17,7 @@ from mia_utils import (
     TrainConfig,
     balanced_masks,
     load_dataset,
+    query,
     train,
 )
 from mia_utils.engine import pools
@@ -87,15 +89,13 @@ def test_members_records_and_their_order_are_in_the_name(pool, masks):
     )
 
 
-@pytest.mark.parametrize("module", ["loop", "dp"])
+@pytest.mark.parametrize("module", ["loop", "accounting"])
 def test_the_recipes_version_is_in_the_name(module, pool, masks, monkeypatch):
-    from mia_utils import DPConfig
-
     plain, private = FAST, TrainConfig(epochs=1, dp=DPConfig(noise_multiplier=1.0))
     before = names(pool, masks), names(pool, masks, config=private)
     monkeypatch.setattr(f"mia_utils.training.{module}.RECIPE", 99)
     after = names(pool, masks, config=plain), names(pool, masks, config=private)
-    assert (before[0] != after[0], before[1] != after[1]) == (module == "loop", module == "dp")
+    assert (before[0] != after[0], before[1] != after[1]) == (module == "loop", module == "accounting")
 
 
 def test_every_model_has_a_seed_of_its_own(pool, masks):
@@ -237,3 +237,23 @@ def test_a_stored_model_leaves_no_checkpoint(pool, masks, tmp_path, monkeypatch)
         warnings.simplefilter("ignore")
         trained(pool, masks, store)
     assert list((tmp_path / "checkpoints").iterdir()) == []
+
+
+# ---- stored models ----
+
+
+@pytest.mark.filterwarnings("ignore:.*GroupNorm takes its place")
+def test_a_private_model_with_norms_is_loaded_as_it_was_trained(pool, masks, tmp_path, monkeypatch):
+    """Its BatchNorm gave way to GroupNorm before it was trained."""
+    (tmp_path / "normed_net.py").write_text(
+        "from torch import nn\n"
+        "def net(shape, classes):\n"
+        "    return nn.Sequential(nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.Flatten(),\n"
+        "                         nn.Linear(288, classes))\n",
+        encoding="utf-8",
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    config = TrainConfig(epochs=1, dp=DPConfig(noise_multiplier=1.0))
+    outputs = train(pool, masks, "normed_net:net", config, store=tmp_path, jobs=1, progress=False)
+    again = query(outputs, pool, lambda records: records, store=tmp_path)
+    np.testing.assert_allclose(again.logits, outputs.logits, atol=1e-5)
