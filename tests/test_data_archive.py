@@ -303,6 +303,25 @@ def test_features_may_be_mapped(tmp_path):
     assert same(pool, Pool.from_arrays("table", np.eye(20, 7), ARRAYS["labels"]))
 
 
+@pytest.mark.parametrize("name", ["images", "labels", "train"])
+def test_pickles_are_never_opened(mapped, name):
+    """A pickle runs code as it is read."""
+
+    class Trap:
+        def __reduce__(self):
+            return os.mkdir, (str(mapped / "ran"),)
+
+    (mapped / f"{name}.npy").write_bytes(pickle.dumps(Trap()))
+    with pytest.raises(InputError, match=f"{name}.npy: not a readable array"):
+        load_dataset("big", mapped.parent)
+    objects = np.empty(20, object)
+    objects[:] = Trap()
+    np.save(mapped / f"{name}.npy", objects, allow_pickle=True)
+    with pytest.raises(InputError, match=f"{name}.npy: not a readable array"):
+        load_dataset("big", mapped.parent)
+    assert not (mapped / "ran").exists()
+
+
 def test_images_and_features_together_are_refused(mapped):
     np.save(mapped / "features.npy", np.eye(20, 7, dtype=np.float32))
     with pytest.raises(InputError, match="holds images.npy and features.npy; expected one"):
