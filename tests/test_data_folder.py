@@ -393,6 +393,8 @@ def test_resizing(root):
     assert load_dataset("faces", root, size=4).fingerprint == pool.fingerprint
     with pytest.raises(InputError, match="size=8 was asked for"):
         load_dataset("faces", root, size=8)
+    (root / "faces.npz").unlink()
+    assert load_dataset("faces", root, size=np.int64(1)).shape == (1, 1, 3)
 
 
 def truncated(path):
