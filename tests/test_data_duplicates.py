@@ -66,4 +66,13 @@ def test_too_many_pairs_are_refused(monkeypatch):
     monkeypatch.setattr(module, "_MOST_PAIRS", 44)
     with pytest.raises(InputError, match="45 pairs of images .* too many"):
         near_copies(np.zeros((10, 8, 8, 1), np.uint8))
-    assert len(near_copies(np.zeros((9, 8, 8, 1), np.uint8))) == 36
+    monkeypatch.setattr(module, "_MOST_PAIRS", 45)
+    assert len(near_copies(np.zeros((10, 8, 8, 1), np.uint8))) == 45
+
+
+def test_a_pair_at_exactly_the_distance_is_near():
+    images = np.full((2, 8, 8, 3), 100, np.uint8)
+    images[1] += 8
+    assert near_copies(images).tolist() == [[0, 1]]
+    images[1] += 1
+    assert near_copies(images).tolist() == []

@@ -67,6 +67,7 @@ def load_dataset(
         raise InputError(f"on_damaged={on_damaged!r}; expected 'error' or 'skip'")
     if size is not None and (not isinstance(size, Integral) or isinstance(size, bool) or size < 1):
         raise InputError(f"size={size!r}; expected a side in pixels, an integer of at least 1")
+    size = None if size is None else int(size)
     check_name(name)
     pool = _load(name, data_root(root), size, on_damaged, download)
     if size is not None and pool.shape[:2] != (size, size):
