@@ -100,6 +100,11 @@ def _add_copies(app, config) -> None:
             site[page] = Document(page)
 
 
+def _skip(app, what: str, name: str, member, skip: bool, options) -> bool | None:
+    """Leave out what scikit-learn adds to an estimator."""
+    return True if re.fullmatch(r"set_\w+_request", name) else None
+
+
 def setup(app) -> dict:
     """Register with Sphinx.
 
@@ -119,4 +124,5 @@ def setup(app) -> dict:
 
     app.connect("config-inited", _add_copies, priority=950)  # after sphinx_external_toc
     app.connect("source-read", source_read)
+    app.connect("autodoc-skip-member", _skip)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
