@@ -391,6 +391,19 @@ def test_relaxloss_is_told_the_epoch():
     assert loss(logits, y) > 0
 
 
+def test_the_loop_tells_the_epoch_before_its_first_step(monkeypatch, batches):
+    told, original = [], RelaxLoss.epoch_begins
+
+    def begins(self, epoch):
+        told.append((epoch, len(batches)))
+        original(self, epoch)
+
+    monkeypatch.setattr(RelaxLoss, "epoch_begins", begins)
+    run({"relax_loss": 0.5, "epochs": 3}, TABLE, "mlp")
+    steps = len(batches) // 3
+    assert told == [(0, 0), (1, steps), (2, 2 * steps)]
+
+
 def test_crops_move_by_up_to_four_pixels_and_flip_half_of_the_records():
     x = torch.zeros(4000, 1, 16, 16)
     x[:, 0, 8, 5] = 1
