@@ -312,7 +312,8 @@ def test_time_before_a_checkpoint_counts(tmp_path):
     assert state["epoch"] == 2 and state["seconds"] > 0
     state["seconds"] = 1000.0
     save_checkpoint(path, state)
-    assert run({"epochs": 3}, checkpoint=path).seconds > 1000
+    assert run({"epochs": 3}, checkpoint=path, checkpoint_every=0.0).seconds > 1000
+    assert load_checkpoint(path, "cpu")["seconds"] > 1000  # and in the checkpoints after it
 
 
 @pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b[:500] + b"x" + b[501:],
