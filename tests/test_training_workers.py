@@ -108,6 +108,26 @@ def test_another_kind_of_model_or_other_data_takes_a_new_place():
     np.testing.assert_array_equal(other.logits, alone.logits)
 
 
+def test_a_resumed_training_takes_a_place_of_its_own(tmp_path):
+    """What a checkpoint loads lies elsewhere in memory than what was recorded before."""
+    recorder = Recorder()
+    worker = Worker(record=recorder)
+    arguments = (RECORDS, LABELS, 4, MEMBERS, "mlp", TrainConfig(epochs=8, batch_size=16))
+    kept = {"seed": 0, "checkpoint": tmp_path / "x.pt", "checkpoint_every": 0.0}
+
+    def killed(epoch, logits):
+        if epoch == 4:
+            raise KeyboardInterrupt
+
+    whole = fit(*arguments, seed=0, worker=worker)
+    with pytest.raises(KeyboardInterrupt):
+        fit(*arguments, **kept, observe=killed)
+    before = len(recorder.recorded)
+    resumed = fit(*arguments, **kept, worker=worker)
+    np.testing.assert_array_equal(resumed.logits, whole.logits)
+    assert len(recorder.recorded) == before + 2
+
+
 @pytest.mark.parametrize(
     "changes", [{"mixup": 1.0}, {"augmentation": "randaugment"}, {"relax_loss": 1.0}]
 )

@@ -10,10 +10,10 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import time
 import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,11 +26,11 @@ from ..errors import InputError
 from ..randomness import numpy_generator, torch_generator
 from .accounting import RECIPE, noise_multiplier, sampling, spent
 from .batches import Loader
-from .checkpoint import load_checkpoint, save_checkpoint
+from .checkpoint import load_checkpoint
 from .clipping import clipped_sum, record_gradients, trained_parameters
 from .config import TrainConfig
 from .generators import DrawnFrom, Generators, own_layers
-from .loop import Diverged, Trained, score
+from .loop import Trained, run_epochs
 from .models import architecture_id, build, draws_by_itself
 from .regularizer import regularizers
 from .worker import Place, Worker, make_optimizer, training_batch
@@ -238,7 +238,6 @@ def fit_private(
 
     Losses of epochs are not returned: nothing noised them.
     """
-    began = saved = time.perf_counter()
     index = np.flatnonzero(members)
     rate, steps = sampling(config, len(index))
     per_epoch = steps // config.epochs
@@ -248,15 +247,11 @@ def fit_private(
         records, labels, classes, architecture, config,
         noise=noise, expected=rate * len(index), seed=seed, device=device,
     )  # fmt: skip
-    model, buffers = place.model, _buffers(place.model)
-    first, taken, before = 0, 0, 0.0
-    if (state := load_checkpoint(checkpoint, device)) is not None:
-        first, _, before = place.load_state(state)
-        taken = state["steps"]
-    for epoch in range(first, config.epochs):
-        if worker is not None:
-            worker.check()
-        model.train()
+    before, state = _buffers(place.model), load_checkpoint(checkpoint, device)
+    taken = 0 if state is None else state["epoch"] * per_epoch
+
+    def one_epoch(epoch: int) -> None:
+        nonlocal taken
         # Of (seed, epoch): a resumed run goes on with the same draws and the same noise.
         drawing = numpy_generator(seed, "dp sampling", own, epoch)
         noising = torch_generator(seed, "dp noise", own, epoch, device=device)
@@ -265,23 +260,17 @@ def fit_private(
             batch = torch.from_numpy(index[drawing.random(len(index)) < rate]).to(device)
             step(batch, noising)
             taken += 1
-        if observe is not None:
-            observe(epoch + 1, score(model, place.loader))
-        if checkpoint is not None and time.perf_counter() - saved > checkpoint_every:
-            saved = time.perf_counter()
-            now = place.state(epoch + 1, [], before + saved - began)
-            save_checkpoint(checkpoint, now | {"steps": taken})
-    if not _same(buffers, _buffers(model)):
+
+    trained = run_epochs(
+        place, config, one_epoch, state=state, checkpoint=checkpoint,
+        checkpoint_every=checkpoint_every, worker=worker, observe=observe,
+    )  # fmt: skip
+    if not _same(before, _buffers(place.model)):
         raise InputError(
             f"architecture {architecture!r} changed its buffers during the training, outside of "
             "what is clipped and noised; it cannot be trained with dp"
         )
-    seconds = before + time.perf_counter() - began
-    logits = score(model, place.loader)
-    if not np.isfinite(logits).all():
-        raise Diverged(f"answers that are not finite after epoch {config.epochs}")
-    weights = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
-    return Trained(weights, logits, [], seconds, _statement(config, noise, rate, taken))
+    return replace(trained, privacy=_statement(config, noise, rate, taken))
 
 
 def _own_name(records, labels, index, classes, architecture, config, device) -> str:

@@ -18,7 +18,7 @@ from .batches import MEAN, STD, Loader
 from .checkpoint import load_checkpoint, save_checkpoint
 from .config import TrainConfig
 from .regularizer import regularizers
-from .worker import Worker, make_optimizer, training_batch
+from .worker import Place, Worker, make_optimizer, training_batch
 
 __all__ = [
     "MEAN",
@@ -136,7 +136,6 @@ def fit(
             seed=seed, device=device, checkpoint=checkpoint, checkpoint_every=checkpoint_every,
             worker=worker, observe=observe,
         )  # fmt: skip
-    began = saved = time.perf_counter()
     learned = labels if soft_labels is None else soft_labels
     held = holdout(members, config, seed)
     index, watched = np.flatnonzero(members & ~held), np.flatnonzero(held)
@@ -146,20 +145,8 @@ def fit(
         records, learned, classes, architecture, config,
         seed=seed, precision=precision, afresh=state is not None,
     ) as place:  # fmt: skip
-        model, loader = place.model, place.loader
-        first, losses, spent = 0, [], 0.0
-        if state is not None:
-            first, losses, spent = place.load_state(state)
 
-        def held_loss() -> float:
-            logits = torch.from_numpy(score(model, loader, watched))
-            return float(functional.cross_entropy(logits, torch.from_numpy(labels[watched])))
-
-        for epoch in range(first, config.epochs):
-            worker.check()
-            model.train()
-            for change in place.changes:
-                change.epoch_begins(epoch)
+        def one_epoch(epoch: int) -> float:
             # Drawn from (seed, epoch): a resumed run meets the same batches.
             order = torch.from_numpy(np.random.default_rng([seed, 0, epoch]).permutation(index))
             batches = order.to(device).split(config.batch_size)
@@ -167,23 +154,74 @@ def fit(
             for number, batch in enumerate(batches):
                 place.set_rate(config.rate(epoch + (number + 0.5) / len(batches)))
                 total += place.step(batch) * len(batch)
-            losses.append(float(total) / len(index))
-            if not math.isfinite(losses[-1]):
-                loss = "NaN" if math.isnan(losses[-1]) else "infinite"
-                raise Diverged(f"loss {loss} from epoch {epoch + 1}")
-            if observe is not None:
-                observe(epoch + 1, score(model, loader))
-            ends = [change.epoch_ends(epoch, model, held_loss) for change in place.changes]
-            if any(ends):
-                break
-            if checkpoint is not None and time.perf_counter() - saved > checkpoint_every:
-                saved = time.perf_counter()
-                save_checkpoint(checkpoint, place.state(epoch + 1, losses, spent + saved - began))
+            return float(total) / len(index)
+
+        def held_loss() -> float:
+            logits = torch.from_numpy(score(place.model, place.loader, watched))
+            return float(functional.cross_entropy(logits, torch.from_numpy(labels[watched])))
+
+        return run_epochs(
+            place, config, one_epoch, held_loss, state=state, checkpoint=checkpoint,
+            checkpoint_every=checkpoint_every, worker=worker, observe=observe,
+        )  # fmt: skip
+
+
+def run_epochs(
+    place: Place,
+    config: TrainConfig,
+    one_epoch: Callable[[int], float | None],
+    held_loss: Callable[[], float] | None = None,
+    *,
+    state: dict | None,
+    checkpoint: Path | None,
+    checkpoint_every: float,
+    worker: Worker | None,
+    observe: Callable[[int, np.ndarray], None] | None,
+) -> Trained:
+    """All epochs of one training, whatever its steps are, from the checkpoint `state` on.
+
+    Parameters
+    ----------
+    one_epoch : function
+        Takes the steps of an epoch, counted from 0, and returns their mean loss, or None if nobody
+        shall know it.
+    held_loss : function or None
+        Asks the model about what is held out.
+
+    Raises
+    ------
+    Diverged
+        In the epoch in which the loss is no longer finite, or if the answers in the end are not.
+    """
+    began = saved = time.perf_counter()
+    model, loader = place.model, place.loader
+    first, losses, spent = (0, [], 0.0) if state is None else place.load_state(state)
+    epochs = first
+    for epoch in range(first, config.epochs):
+        if worker is not None:
+            worker.check()
+        model.train()
         for change in place.changes:
-            change.finish(model)
-        seconds = spent + time.perf_counter() - began
-        logits = score(model, loader)
-        if not np.isfinite(logits).all():
-            raise Diverged(f"answers that are not finite after epoch {len(losses)}")
-        weights = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
+            change.epoch_begins(epoch)
+        loss, epochs = one_epoch(epoch), epoch + 1
+        if loss is not None:
+            losses.append(loss)
+            if not math.isfinite(loss):
+                kind = "NaN" if math.isnan(loss) else "infinite"
+                raise Diverged(f"loss {kind} from epoch {epochs}")
+        if observe is not None:
+            observe(epochs, score(model, loader))
+        ends = [change.epoch_ends(epoch, model, held_loss) for change in place.changes]
+        if any(ends):
+            break
+        if checkpoint is not None and time.perf_counter() - saved > checkpoint_every:
+            saved = time.perf_counter()
+            save_checkpoint(checkpoint, place.state(epochs, losses, spent + saved - began))
+    for change in place.changes:
+        change.finish(model)
+    seconds = spent + time.perf_counter() - began
+    logits = score(model, loader)
+    if not np.isfinite(logits).all():
+        raise Diverged(f"answers that are not finite after epoch {epochs}")
+    weights = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
     return Trained(weights, logits, losses, seconds)
