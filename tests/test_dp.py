@@ -25,7 +25,7 @@ from mia_utils import (
     train,
 )
 from mia_utils.defenses import preset
-from mia_utils.training import dp, loop
+from mia_utils.training import dp, epochs
 from mia_utils.training.accounting import sampling
 from mia_utils.training.dp import WeightStandardisation, check_private, fit_private, private_layers
 from mia_utils.training.loop import Diverged, Loader, fit
@@ -363,7 +363,7 @@ def test_a_killed_training_goes_on_with_the_same_bits_and_the_same_account(
     config = replace(FAST, epochs=5, augmentation="crop_flip", lr_drop=3)
     whole = private(pool, config, architecture=architecture)
     steps = [noise_of(step) for step in released]
-    path, save = tmp_path / "model.pt", loop.save_checkpoint
+    path, save = tmp_path / "model.pt", epochs.save_checkpoint
 
     def dies_after_the_second(path, state):
         save(path, state)
@@ -374,11 +374,11 @@ def test_a_killed_training_goes_on_with_the_same_bits_and_the_same_account(
     members = np.arange(len(pool)) < 60
     options = {"seed": 0, "checkpoint": path, "checkpoint_every": 0.0}
     arguments = (pool.records, pool.labels, 4, members, architecture, config)
-    monkeypatch.setattr(loop, "save_checkpoint", dies_after_the_second)
+    monkeypatch.setattr(epochs, "save_checkpoint", dies_after_the_second)
     with pytest.raises(KeyboardInterrupt):
         fit(*arguments, **options)
     assert len(released) == 8
-    monkeypatch.setattr(loop, "save_checkpoint", save)
+    monkeypatch.setattr(epochs, "save_checkpoint", save)
     resumed = fit(*arguments, **options)
     assert len(released) == 20  # 8 before the kill, 12 after it: none twice
     for mine, theirs in zip(released, steps, strict=True):

@@ -95,7 +95,10 @@ def test_the_recipes_version_is_in_the_name(module, pool, masks, monkeypatch):
     before = names(pool, masks), names(pool, masks, config=private)
     monkeypatch.setattr(f"mia_utils.training.{module}.RECIPE", 99)
     after = names(pool, masks, config=plain), names(pool, masks, config=private)
-    assert (before[0] != after[0], before[1] != after[1]) == (module == "loop", module == "accounting")
+    assert (before[0] != after[0], before[1] != after[1]) == (
+        module == "loop",
+        module == "accounting",
+    )
 
 
 def test_every_model_has_a_seed_of_its_own(pool, masks):
@@ -183,16 +186,16 @@ def test_a_pool_of_the_package_is_not_copied(tmp_path):
 
 def _interrupted(pool, masks, path, monkeypatch, **options):
     """A checkpoint after the first of three epochs."""
-    from mia_utils.training import loop
+    from mia_utils.training import epochs
 
-    original = loop.save_checkpoint
+    original = epochs.save_checkpoint
 
     def once(*arguments):
         original(*arguments)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "save_checkpoint", once)
+        patch.setattr(epochs, "save_checkpoint", once)
         with pytest.raises(KeyboardInterrupt):
             _fitted(pool, masks, path)
 

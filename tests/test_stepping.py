@@ -10,7 +10,7 @@ from mia_utils.training import worker as worker_module
 from mia_utils.training.graphs import EagerStep, GraphStep, refill, set_rate
 from mia_utils.training.loop import fit
 from mia_utils.training.models import build
-from mia_utils.training.regularizer import regularizers
+from mia_utils.training.regularizers import regularizers
 from mia_utils.training.worker import Worker, make_optimizer
 
 X = torch.randn(100, 3, 8, 8, generator=torch.Generator().manual_seed(0))

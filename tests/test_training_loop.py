@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from mia_utils import DPConfig, InputError, Pool, TrainConfig, quarter_masks, train
 from mia_utils.data import Masks
-from mia_utils.training import loop
+from mia_utils.training import epochs
 from mia_utils.training.augment import crop_flip
 from mia_utils.training.checkpoint import load_checkpoint, save_checkpoint
 from mia_utils.training.early_stopping import EarlyStopping
@@ -288,10 +288,10 @@ def test_resumed_it_goes_on_as_if_it_had_never_stopped(changes, tmp_path, monkey
         if len(saved) == 4:
             raise Killed
 
-    monkeypatch.setattr(loop, "save_checkpoint", dies)
+    monkeypatch.setattr(epochs, "save_checkpoint", dies)
     with pytest.raises(Killed):
         run(changes, **kept)
-    monkeypatch.setattr(loop, "save_checkpoint", save_checkpoint)
+    monkeypatch.setattr(epochs, "save_checkpoint", save_checkpoint)
     resumed = run(changes, **kept)
     assert saved == [1, 2, 3, 4]
     np.testing.assert_array_equal(resumed.logits, whole.logits)

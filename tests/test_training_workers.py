@@ -291,7 +291,7 @@ def test_on_a_gpu_replayed_steps_draw_anew(changes):
 @gpu
 @needs_gpu
 def test_on_a_gpu_a_checkpoint_keeps_the_gpus_generator(tmp_path, monkeypatch):
-    from mia_utils.training import loop
+    from mia_utils.training import epochs
 
     changes = {"dropout": 0.5, "epochs": 8}
     config = TrainConfig(batch_size=16, lr=3e-3, **changes)
@@ -302,7 +302,7 @@ def test_on_a_gpu_a_checkpoint_keeps_the_gpus_generator(tmp_path, monkeypatch):
     class Killed(Exception):
         pass
 
-    saved, original = [], loop.save_checkpoint
+    saved, original = [], epochs.save_checkpoint
 
     def dies(*given):
         original(*given)
@@ -310,11 +310,11 @@ def test_on_a_gpu_a_checkpoint_keeps_the_gpus_generator(tmp_path, monkeypatch):
         if len(saved) == 4:
             raise Killed
 
-    monkeypatch.setattr(loop, "save_checkpoint", dies)
+    monkeypatch.setattr(epochs, "save_checkpoint", dies)
     kept = {"checkpoint": tmp_path / "x.pt", "checkpoint_every": 0.0}
     with pytest.raises(Killed):
         fit(*arguments, **options, **kept)
-    monkeypatch.setattr(loop, "save_checkpoint", original)
+    monkeypatch.setattr(epochs, "save_checkpoint", original)
     resumed = fit(*arguments, **options, **kept)
     np.testing.assert_allclose(resumed.losses, whole.losses, rtol=0.01)
 

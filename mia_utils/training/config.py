@@ -305,7 +305,7 @@ class TrainConfig:
                 "same; set augmentation to 'crop_flip' or 'randaugment'"
             )
         if any(getattr(self, name) not in (0, None, "none") for name in _REGULARIZERS):
-            from .regularizer import check_together
+            from .regularizers import check_together
 
             check_together(self)
 

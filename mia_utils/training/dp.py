@@ -29,10 +29,10 @@ from .batches import Loader
 from .checkpoint import load_checkpoint
 from .clipping import clipped_sum, record_gradients, trained_parameters
 from .config import TrainConfig
+from .epochs import Trained, run_epochs
 from .generators import DrawnFrom, Generators, own_layers
-from .loop import Trained, run_epochs
 from .models import architecture_id, build, draws_by_itself
-from .regularizer import regularizers
+from .regularizers import regularizers
 from .worker import Place, Worker, make_optimizer, training_batch
 
 _PHYSICAL = 256

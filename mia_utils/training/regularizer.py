@@ -1,11 +1,9 @@
-"""What a training defense may do to a training: a base class of no-ops, and those that there are."""
+"""What a training defense may do to a training: a base class of no-ops."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
-
-from ..errors import InputError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -92,36 +90,3 @@ class LabelSmoothing(Regularizer):
 
     def loss(self, loss: Loss) -> Loss:
         return lambda logits, target: loss(logits, target, label_smoothing=self.value)
-
-
-def kinds() -> tuple[type[Regularizer], ...]:
-    """All regularizers, in the order in which they act."""
-    from .augment import Augmentation
-    from .early_stopping import EarlyStopping
-    from .mixup import Mixup
-    from .relax_loss import RelaxLoss
-
-    return Augmentation, LabelSmoothing, Mixup, RelaxLoss, SoftLabels, EarlyStopping
-
-
-def regularizers(config: TrainConfig) -> tuple[Regularizer, ...]:
-    """Those that a configuration asks for."""
-    return tuple(kind(config) for kind in kinds() if _asked(config, kind.field))
-
-
-def check_together(config: TrainConfig) -> None:
-    """Whether the settings of a configuration go together.
-
-    Raises
-    ------
-    InputError
-        If they do not.
-    """
-    for regularizer in regularizers(config):
-        for other, reason in regularizer.not_with:
-            if _asked(config, other):
-                raise InputError(f"{regularizer.field} and {other} together: {reason}; choose one")
-
-
-def _asked(config: TrainConfig, field: str) -> bool:
-    return getattr(config, field) != config.__dataclass_fields__[field].default

@@ -20,7 +20,8 @@ from .config import TrainConfig
 from .generators import DrawnFrom, Generators, own_layers
 from .graphs import EagerStep, GraphStep, Loss, Record, record_cuda, refill, set_rate
 from .models import architecture_id, build, draws_by_itself, forward_flops
-from .regularizer import Regularizer, regularizers
+from .regularizer import Regularizer
+from .regularizers import regularizers
 
 
 def make_optimizer(
