@@ -9,10 +9,10 @@ import pytest
 from matplotlib.colors import to_rgb
 
 from mia_utils import plots
-from mia_utils.attacks import registry
 from mia_utils.data import Pool
 from mia_utils.errors import InputError
 from mia_utils.evaluation import roc_curve
+from mia_utils.experiments.experiment import Experiment, attacks_for
 from mia_utils.plots import style
 from mia_utils.training import layers
 
@@ -172,8 +172,9 @@ def luminance(colour: str) -> float:
     return float(linear @ [0.2126, 0.7152, 0.0722])
 
 
-def test_every_attack_of_the_registry_has_a_style_of_its_own():
-    shown = [tuple(plots.attack_style(name).values()) for name in registry.names()]
+def test_every_attack_of_an_experiment_has_a_style_of_its_own():
+    names = attacks_for(Experiment(dataset="digits", shadow_dataset="mnist"))
+    shown = [tuple(plots.attack_style(name).values()) for name in names]
     assert len({str(x) for x in shown}) == len(shown)
     every = [plots.attack_style(name) for name in style.styles()]
     assert len({(s["color"], str(s["linestyle"])) for s in every}) == len(every)

@@ -57,11 +57,11 @@ def spent(dp: DPConfig, noise: float, rate: float, steps: int) -> Spent:
         return Spent(math.inf, dp.accountant)
     # Beyond the largest noise that is looked at, its epsilon still holds.
     run = min(noise, _MOST), rate, steps
+    bounds = [Spent(_epsilon("rdp", run, dp.delta), "rdp")]
     if dp.accountant == "prv" and _points(run, dp.delta) <= _POINTS:
-        epsilon = _epsilon("prv", run, dp.delta)
-        if epsilon < math.inf:
-            return Spent(epsilon, "prv")
-    return Spent(_epsilon("rdp", run, dp.delta), "rdp")
+        # Where epsilon is tiny, the error of the grid makes "prv" the looser of the two.
+        bounds.append(Spent(_epsilon("prv", run, dp.delta), "prv"))
+    return min(bounds)
 
 
 def epsilon_of(dp: DPConfig, noise: float, rate: float, steps: int) -> float:
