@@ -151,6 +151,8 @@ def test_execute_keeps_the_result_and_what_it_was(tmp_path):
     executed = nbformat.read(out, as_version=4)
     assert executed.cells[-1].outputs[0].text == "z 1\n"
     told = {"run": "r", "decides": {"code": "c"}, "dataset": "d", "parameters": {"name": "z"}}
+    made = executed.metadata.mia.pop("made")
+    assert set(made) == {"device", "seconds", "versions"} and made["seconds"] >= 0
     assert executed.metadata.mia == told
     assert notebooks.is_done(out, "r") and not notebooks.is_done(out, "another")
     assert [path.name for path in out.parent.iterdir()] == ["a {x}.ipynb"]

@@ -3,7 +3,8 @@
 Begin with `loop.fit`, which trains one model, and `config.TrainConfig`, which says how (`recipes` has
 one as models are trained today). `models` builds the architectures, `factory` tries out a reader's
 own, `summary` says what is in them. `regularizer` is what a training defense may change; each has a
-file: `augment`, `mixup`, `relax_loss`, `early_stopping`. `dp` and `clipping` are the private step,
+file: `augment`, `mixup`, `relax_loss`, `early_stopping`; `regularizers` says which a configuration asks
+for. `dp` and `clipping` are the private step,
 `accounting` says what it promises. `worker` is what a thread trains its models with: `batches` of the
 pool, `generators` of its own, on a GPU recorded steps (`graphs`); `device` says where. Many models at a
 time are the wing `engine`.
@@ -14,7 +15,7 @@ from importlib import import_module
 from .config import DPConfig, TrainConfig
 
 _LATER = {
-    "accounting": ("epsilon_of", "noise_multiplier", "sampling"),
+    "accounting": ("epsilon_of", "faults", "noise_multiplier", "sampling"),
     "models": ("ARCHITECTURES", "build"),
     "summary": ("Layer", "layers"),
 }
