@@ -218,7 +218,7 @@ def test_a_checkpoint_goes_on_with_the_same_bits(pool, masks, tmp_path, monkeypa
     class Killed(Exception):
         pass
 
-    import mia_utils.training.loop as training
+    import mia_utils.training.epochs as training
 
     saves = []
     original = training.save_checkpoint
