@@ -133,8 +133,11 @@ def test_a_resumed_training_takes_a_place_of_its_own(tmp_path):
 )
 def test_steps_that_the_processor_decides_are_not_recorded(changes):
     recorder = Recorder()
-    one(0, "cnn", {**changes, "epochs": 1}, Worker(record=recorder))
+    worker = Worker(record=recorder)
+    one(0, "cnn", changes, worker)
     assert not recorder.recorded
+    one(0, "cnn", {}, worker)  # where nothing is against it, as many steps are
+    assert recorder.recorded
 
 
 @pytest.mark.parametrize("architecture, changes", KINDS[::2])

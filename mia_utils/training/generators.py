@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import nn
@@ -79,7 +80,7 @@ class DrawnFrom(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
-        if torch.Tag.nondeterministic_seeded not in func.tags:
+        if not _is_random(func):
             return func(*args, **kwargs)
         if kwargs.get("generator") is not None:
             return func(*args, **kwargs)
@@ -109,6 +110,12 @@ class DrawnFrom(TorchDispatchMode):
                 self._generators.device.set_state(torch.cuda.get_rng_state())
 
 
+@cache
+def _is_random(func) -> bool:
+    return torch.Tag.nondeterministic_seeded in func.tags
+
+
+@cache
 def _takes_generator(func) -> bool:
     return any(argument.name == "generator" for argument in func._schema.arguments)
 
