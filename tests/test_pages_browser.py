@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import http.server
+import os
 import re
 import shutil
 import threading
@@ -18,7 +19,12 @@ from conftest import ROOT
 
 from mia_utils.book import contents, notebooks, publish
 
-pytestmark = pytest.mark.xdist_group("book")
+pytestmark = [
+    pytest.mark.xdist_group("book"),
+    pytest.mark.skipif(
+        not os.environ.get("BROWSER_TESTS"), reason="minutes in a browser: BROWSER_TESTS=1 make test"
+    ),
+]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 MODES = [(w, theme) for w in (360, 1280) for theme in ("light", "dark")]
 CHAPTER = contents.met(ROOT, notebooks.chapters(ROOT)[0])
