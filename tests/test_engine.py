@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -231,14 +230,15 @@ def test_a_checkpoint_that_does_not_fit_costs_only_itself(pool, masks, tmp_path)
     np.testing.assert_array_equal(trained.logits, _fitted(pool, masks).logits)
 
 
-def test_a_stored_model_leaves_no_checkpoint(pool, masks, tmp_path, monkeypatch):
+def test_the_engine_resumes_from_checkpoints_and_a_stored_model_leaves_none(
+    pool, masks, tmp_path, monkeypatch
+):
     store = Store(tmp_path)
     for name in names(pool, masks):
         store.checkpoint(name).parent.mkdir(parents=True, exist_ok=True)
         store.checkpoint(name).write_bytes(b"")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        trained(pool, masks, store)
+    with pytest.warns(UserWarning, match="damaged, the training begins anew"):
+        trained(pool, masks, store)  # it was looked at
     assert list((tmp_path / "checkpoints").iterdir()) == []
 
 
