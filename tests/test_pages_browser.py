@@ -22,7 +22,8 @@ from mia_utils.book import contents, notebooks, publish
 pytestmark = [
     pytest.mark.xdist_group("book"),
     pytest.mark.skipif(
-        not os.environ.get("BROWSER_TESTS"), reason="minutes in a browser: BROWSER_TESTS=1 make test"
+        not os.environ.get("BROWSER_TESTS"),
+        reason="minutes in a browser: BROWSER_TESTS=1 make test",
     ),
 ]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
