@@ -27,7 +27,7 @@ book: $(VENV)/.ready
 
 test: $(VENV)/.ready-dev
 	@$(BIN)/ruff check --quiet . && $(BIN)/ruff format --quiet --check .
-	@PYTHONWARNDEFAULTENCODING=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup
 	@echo "tests: all passed"
 
 pdf: book $(VENV)/.ready-pdf

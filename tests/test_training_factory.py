@@ -5,13 +5,17 @@ from __future__ import annotations
 import itertools
 import subprocess
 import sys
+import threading
+import time
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import torch
 
 from mia_utils import InputError, Pool, TrainConfig, balanced_masks, train
+from mia_utils.training import factory
 from mia_utils.training.factory import SIGNATURE
 from mia_utils.training.models import architecture_id, build, check_model
 
@@ -164,6 +168,23 @@ def test_a_changed_helper_is_another_model(module, tmp_path):
     module("unused = 2\n", other)
     assert architecture_id(f"{name}:net") == ids[-1]
     assert build(f"{name}:net", (4, 4, 1), 2)[1].out_features == 5
+
+
+def test_sources_are_parsed_in_one_thread_at_a_time(module, monkeypatch):
+    name = f"{module(net(FLAT))}:net"
+    parsing = threading.Semaphore()
+    parse = factory.ast.parse
+
+    def alone(source, *rest):
+        assert parsing.acquire(blocking=False)
+        time.sleep(0.01)
+        parsing.release()
+        return parse(source, *rest)
+
+    monkeypatch.setattr(factory.ast, "parse", alone)
+    with ThreadPoolExecutor(4) as pool:
+        names = set(pool.map(architecture_id, [name] * 8))
+    assert len(names) == 1
 
 
 def test_an_edit_in_a_running_session_is_what_is_trained_next(module):

@@ -79,7 +79,8 @@ def factory_id(architecture: str) -> str:
     module_name = architecture.partition(":")[0]
     if module_name in _PUBLISHED:
         return f"{architecture}@{_PUBLISHED[module_name]}"
-    sources = _sources(architecture)
+    with _lock:  # CPython 3.11 parses in one thread at a time: its depth counter is a global one
+        sources = _sources(architecture)
     if not sources:
         return f"{architecture}@{_version(module_name.partition('.')[0])}"
     return f"{architecture}@{_digest(sources)[:16]}"
