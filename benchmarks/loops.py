@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from mia_utils import TrainConfig
-from mia_utils.training.loop import MEAN, STD, Loader
+from mia_utils.training.batches import MEAN, STD, Loader
 from mia_utils.training.models import build
 from mia_utils.training.worker import Worker
 

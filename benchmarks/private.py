@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from mia_utils import DPConfig, TrainConfig
-from mia_utils.training.loop import Loader
+from mia_utils.training.batches import Loader
 from mia_utils.training.models import build
 
 from . import loops

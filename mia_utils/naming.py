@@ -1,4 +1,4 @@
-"""Names of classes and records as the numbers that `Outputs` keeps."""
+"""Names of classes and records as the numbers that `Outputs` keeps, and texts that are numbers."""
 
 from __future__ import annotations
 
@@ -92,6 +92,15 @@ def id_numbers(ids) -> np.ndarray:
     else:
         found = np.array([_hash(text) for text in texts], np.int64)
     return found.reshape(array.shape)
+
+
+def is_number(text: str) -> bool:
+    """Whether a text is one that `float` reads."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _as_number(text: str) -> int | None:

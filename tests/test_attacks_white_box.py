@@ -9,7 +9,7 @@ from mia_utils.attacks import GradientAttack, LossAttack
 from mia_utils.attacks.white_box import FEATURES, gradient_norms
 from mia_utils.errors import InputError
 from mia_utils.evaluation import auc
-from mia_utils.training.loop import Loader
+from mia_utils.training.batches import Loader
 
 
 @pytest.fixture(scope="module")

@@ -27,8 +27,10 @@ from mia_utils import (
 from mia_utils.defenses import preset
 from mia_utils.training import dp, epochs
 from mia_utils.training.accounting import sampling
+from mia_utils.training.batches import Loader
 from mia_utils.training.dp import WeightStandardisation, check_private, fit_private, private_layers
-from mia_utils.training.loop import Diverged, Loader, fit
+from mia_utils.training.epochs import Diverged
+from mia_utils.training.loop import fit
 from mia_utils.training.models import build
 from mia_utils.training.worker import Stopped, Worker
 

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from benchmarks import epochs
+from mia_utils import DPConfig
 from mia_utils.errors import InputError
 from mia_utils.evaluation import auc
 from mia_utils.experiments import Experiment, epoch_curve, run
@@ -58,3 +59,11 @@ def test_a_case_that_is_measured_again_replaces_its_lines_alone():
 def test_a_case_that_cannot_be_read_is_named(case):
     with pytest.raises(InputError, match="expected DATASET/ARCHITECTURE/SEED"):
         epochs.parse(case, 50, "fp32")
+
+
+def test_what_a_curve_cannot_show_is_refused():
+    with pytest.raises(InputError, match="defense='mixup'; .* expected 'none'"):
+        epoch_curve(Experiment(dataset="digits", defense="mixup"))
+    private = {"dp": DPConfig(noise_multiplier=1.0)}
+    with pytest.raises(InputError, match="a private training is a defense: defense='dp_eps8'"):
+        epoch_curve(Experiment(dataset="digits", settings=private))

@@ -46,7 +46,8 @@ def answers(records, pool, outputs, store):
     import torch
 
     from mia_utils import load_model
-    from mia_utils.training.loop import Loader, score
+    from mia_utils.training.batches import Loader
+    from mia_utils.training.epochs import score
 
     loader = Loader(np.ascontiguousarray(records), pool.labels, "cpu")
     with torch.no_grad():

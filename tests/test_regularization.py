@@ -8,8 +8,8 @@ from torch.nn import functional
 from mia_utils import InputError, Pool, TrainConfig, load_dataset, quarter_masks, signals, train
 from mia_utils.defenses import preset
 from mia_utils.training.augment import randaugment
+from mia_utils.training.batches import Loader
 from mia_utils.training.generators import Generators
-from mia_utils.training.loop import Loader
 from mia_utils.training.relax_loss import relaxed
 
 

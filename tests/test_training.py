@@ -25,9 +25,10 @@ from mia_utils import (
 from mia_utils.data import Masks
 from mia_utils.training import device
 from mia_utils.training.augment import crop_flip
+from mia_utils.training.batches import Loader
 from mia_utils.training.checkpoint import load_checkpoint
 from mia_utils.training.generators import Generators
-from mia_utils.training.loop import Loader, fit
+from mia_utils.training.loop import fit
 from mia_utils.training.mixup import Mixup, mixup
 from mia_utils.training.models import architecture_id, build
 

@@ -14,11 +14,13 @@ from mia_utils import DPConfig, InputError, Pool, TrainConfig, quarter_masks, tr
 from mia_utils.data import Masks
 from mia_utils.training import epochs
 from mia_utils.training.augment import crop_flip
+from mia_utils.training.batches import Loader
 from mia_utils.training.checkpoint import load_checkpoint, save_checkpoint
 from mia_utils.training.early_stopping import EarlyStopping
+from mia_utils.training.epochs import Diverged, score
 from mia_utils.training.generators import DrawnFrom, Dropout, Generators
 from mia_utils.training.graphs import EagerStep
-from mia_utils.training.loop import Diverged, Loader, fit, holdout, last_batches, score
+from mia_utils.training.loop import fit, holdout, last_batches
 from mia_utils.training.models import build
 from mia_utils.training.relax_loss import RelaxLoss
 from mia_utils.training.worker import make_optimizer

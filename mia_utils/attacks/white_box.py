@@ -58,8 +58,8 @@ def gradient_norms(
     from torch.func import functional_call, grad, vmap
 
     from ..engine.load import load_model
+    from ..training.batches import Loader
     from ..training.device import alone, resolve_device
-    from ..training.loop import Loader
 
     device = resolve_device("auto")
     with alone(0):

@@ -7,7 +7,6 @@ Bonferroni's correction over all that was looked at holds however the attacks de
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,7 +15,7 @@ from scipy.stats import binom, hypergeom, norm, rankdata
 from ..errors import InputError
 from ..evaluation import auc_interval, null_auc_range, tpr_at_fpr_interval
 from ..evaluation.epsilon import split_epsilon
-from ..evaluation.roc import MIN_FALSE_POSITIVES, allowed_false_positives, hits_above_quantile
+from ..evaluation.roc import allowed_false_positives, hits_above_quantile, needed_nonmembers
 from ..randomness import numpy_generator
 from .scores import Scored
 
@@ -145,7 +144,7 @@ def distinct(all_scores: Sequence[np.ndarray]) -> list[int]:
 
 def measurable(nonmembers: int, rates: Sequence[float] = RATES) -> list[float]:
     """The rates at which `nonmembers` allow ten false positives."""
-    return [rate for rate in rates if nonmembers * rate * (1 + 1e-12) >= MIN_FALSE_POSITIVES]
+    return [rate for rate in rates if nonmembers >= needed_nonmembers(rate)]
 
 
 def precision(tpr: float, fpr: float, prior: float) -> float:
@@ -217,8 +216,7 @@ def _auc(scores, members, fold, level, joint, seed) -> dict:
 
 def _tpr(scores, members, fold, rate, level, joint) -> dict:
     m, n = int(members.sum()), int((~members).sum())
-    if not measurable(n, [rate]):
-        needed = math.ceil(MIN_FALSE_POSITIVES / rate * (1 - 1e-12))
+    if n < (needed := needed_nonmembers(rate)):
         empty = dict.fromkeys(("value", "low", "high", "low_all", "null_high", "p"))
         return {"fpr": rate, "needs_nonmembers": needed, **empty, "precision": []}
     value, low, high = tpr_at_fpr_interval(scores, members, rate, level=level)

@@ -80,7 +80,8 @@ class TorchModel:
         self.module = module.to(self.device).eval()
 
     def logits(self, records: np.ndarray) -> np.ndarray:
-        from ..training.loop import Loader, score
+        from ..training.batches import Loader
+        from ..training.epochs import score
 
         labels = np.zeros(len(records), np.int64)
         return score(self.module, Loader(np.ascontiguousarray(records), labels, self.device))

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..files import one_line_disk_errors, whole_file
+from ..naming import is_number
 from .answers import AuditData
 from .gate import Limit, Outcome
 from .measure import precision, recognised_at
@@ -226,14 +227,6 @@ def _cell(value) -> str:
     if isinstance(value, (bool, np.bool_)):
         return str(int(value))
     text = str(value)
-    if text[:1] in ("=", "+", "-", "@", "\t", "\r") and not _is_number(text):
+    if text[:1] in ("=", "+", "-", "@", "\t", "\r") and not is_number(text):
         text = "'" + text
     return text
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

@@ -10,12 +10,12 @@ import hashlib
 import os
 import re
 import zipfile
-import zlib
 from math import isnan, prod
 from pathlib import Path
 
 import numpy as np
 
+from ..data.archive import DAMAGED, one_line, opened
 from ..errors import InputError
 
 LARGEST = 8 * 2**30
@@ -24,10 +24,7 @@ MOST_PACKED = 1000
 """Times that an array may be larger than what is stored of it: data is not that regular."""
 _SMALL = 64 * 2**20  # bytes below which nobody minds how well they were packed
 _TEXT = 64 * 2**20  # bytes of a list of ids
-_DAMAGED = (
-    *(OSError, EOFError, ValueError, KeyError, MemoryError, OverflowError),
-    *(zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError),
-)
+_DAMAGED = (*DAMAGED, OverflowError)
 
 Table = dict[str, np.ndarray]
 
@@ -127,13 +124,9 @@ def numbered(table: Table, prefixes: tuple[str, ...]) -> tuple[np.ndarray, tuple
 
 def _npz(path: Path, largest: int) -> Table:
     try:
-        with open(path, "rb") as file:
-            if not zipfile.is_zipfile(file):
-                raise zipfile.BadZipFile("not a zip file, or cut short")
-            file.seek(0)
-            with np.load(file, allow_pickle=False) as archive:
-                _check_sizes(path, archive.zip, largest)
-                return {name: archive[name] for name in archive.files}
+        with opened(path) as archive:
+            _check_sizes(path, archive.zip, largest)
+            return {name: archive[name] for name in archive.files}
     except InputError:
         raise
     except _DAMAGED as error:
@@ -257,5 +250,4 @@ def _missing(value) -> bool:
 
 
 def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return text[:300] or type(error).__name__
+    return one_line(error)[:300]

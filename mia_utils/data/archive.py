@@ -6,6 +6,8 @@ import json
 import os
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from math import prod
 from pathlib import Path
@@ -156,23 +158,36 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
+@contextmanager
+def opened(path: Path) -> Iterator[np.lib.npyio.NpzFile]:
+    """An .npz archive to read from; nothing in it is unpickled.
+
+    Raises
+    ------
+    BadZipFile
+        If it is none, or cut short. What reading it may raise besides is `DAMAGED`.
+    """
+    with open(path, "rb") as file:
+        if not zipfile.is_zipfile(file):
+            raise zipfile.BadZipFile("not a zip file, or cut short")
+        file.seek(0)
+        with np.load(file, allow_pickle=False) as archive:
+            yield archive
+
+
 def _read(path: Path, wanted: tuple[str, ...]) -> tuple[dict[str, np.ndarray], list[str]]:
     """The arrays of these names that the archive holds, and the names of all that it holds."""
     try:
-        with open(path, "rb") as file:
-            if not zipfile.is_zipfile(file):
-                raise zipfile.BadZipFile("not a zip file, or cut short")
-            file.seek(0)
-            with np.load(file, allow_pickle=False) as archive:
-                found = [name for name in wanted if name in archive.files]
-                size = sum(_claimed_size(archive.zip, name) for name in found)
-                check_memory(
-                    size,
-                    str(path),
-                    f"write {path.with_suffix('')}/images.npy and labels.npy, which are read from "
-                    "the disk as needed",
-                )
-                return {name: archive[name] for name in found}, archive.files
+        with opened(path) as archive:
+            found = [name for name in wanted if name in archive.files]
+            size = sum(_claimed_size(archive.zip, name) for name in found)
+            check_memory(
+                size,
+                str(path),
+                f"write {path.with_suffix('')}/images.npy and labels.npy, which are read from "
+                "the disk as needed",
+            )
+            return {name: archive[name] for name in found}, archive.files
     except InputError:
         raise
     except (FileNotFoundError, PermissionError, IsADirectoryError) as error:

@@ -40,8 +40,9 @@ class Oracle:
         InputError
             If the store does not hold the model.
         """
+        from ..training.batches import Loader
         from ..training.device import resolve_device
-        from ..training.loop import Loader, score
+        from ..training.epochs import score
         from .load import load_model
 
         device = resolve_device("auto")

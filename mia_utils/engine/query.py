@@ -69,8 +69,9 @@ def _ask(row: np.ndarray, name: str, outputs: Outputs, pool: Pool, change, store
     """Write one model's logits (N, C) of the changed records into `row`."""
     import torch
 
+    from ..training.batches import Loader
     from ..training.device import alone, resolve_device
-    from ..training.loop import Loader, score
+    from ..training.epochs import score
 
     device = resolve_device("auto")
     with alone(0):

@@ -89,7 +89,7 @@ def fit_into_store(
     DiskError
         If the store cannot be written.
     """
-    from ..training import loop
+    from ..training import epochs, loop
     from ..training.device import one_thread
 
     with store.lease(spec.name, wait=wait) as ours:
@@ -113,7 +113,7 @@ def fit_into_store(
                     soft_labels=soft and np.array(store.soft_labels(soft)),
                     worker=worker,
                 )
-        except loop.Diverged as error:
+        except epochs.Diverged as error:
             reason = f"{error} of {spec.title}"
             store.put_failure(spec.name, {"reason": reason, **circumstances(spec.device)})
             raise Diverged(reason) from None

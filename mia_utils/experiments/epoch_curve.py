@@ -7,6 +7,7 @@ import json
 import numpy as np
 
 from ..data import load_dataset, quarter_masks
+from ..errors import InputError
 from ..evaluation import auc_interval
 from ..signals import correct, margin
 from .experiment import Experiment, training_config
@@ -29,8 +30,14 @@ def epoch_curve(experiment: Experiment, *, device: str = "auto"):
     Raises
     ------
     InputError
-        If the data set or architecture is unknown, or the training diverges.
+        If the data set or architecture is unknown, the experiment has a defense, or the training
+        diverges.
     """
+    if experiment.defense != "none":
+        raise InputError(
+            f"defense={experiment.defense!r}; epoch_curve looks at undefended trainings: "
+            "expected 'none', and fields of TrainConfig in settings"
+        )
     import pandas as pd
 
     from ..engine.place import named_device, named_precision

@@ -199,6 +199,11 @@ def _known(settings: Mapping) -> dict:
             f"settings {sorted(unknown or {'epochs'})}; expected fields of TrainConfig other than "
             "epochs, which is a parameter of its own"
         )
+    if "dp" in settings:
+        raise InputError(
+            f"settings {{'dp': {settings['dp']!r}}}; a private training is a defense: "
+            "defense='dp_eps8', or another of mia_utils.defenses"
+        )
     return dict(settings)
 
 

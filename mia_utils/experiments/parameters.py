@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from numbers import Integral, Real
 
 from ..errors import InputError
+from ..naming import is_number
 
 _PRECISIONS = ("fp32", "bf16", "auto")
 
@@ -156,21 +157,13 @@ def _settings(value) -> dict:
             why = ", which is a parameter of its own" if name == "epochs" else ""
             raise ValueError(f"{name!r}{why}; expected fields of TrainConfig: {', '.join(known)}")
         default = TrainConfig.__dataclass_fields__[name].default
-        if isinstance(given, str) and not isinstance(default, str) and _is_number(given):
+        if isinstance(given, str) and not isinstance(default, str) and is_number(given):
             raise ValueError(
                 f"{name} = {given!r} is a text; expected a number (YAML reads 1e-3 as a text and "
                 "1.0e-3 as a number)"
             )
     config = TrainConfig(**settings)
     return {name: getattr(config, name) for name in settings}
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 _NAME = _text(name=True)

@@ -9,26 +9,11 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from .batches import MEAN, STD, Loader
 from .checkpoint import load_checkpoint
 from .config import TrainConfig
-from .epochs import Diverged, Trained, run_epochs, score
+from .epochs import Trained, run_epochs, score
 from .regularizers import regularizers
-from .worker import Worker, make_optimizer, training_batch
-
-__all__ = [
-    "MEAN",
-    "RECIPE",
-    "STD",
-    "Diverged",
-    "Loader",
-    "Trained",
-    "fit",
-    "holdout",
-    "make_optimizer",
-    "score",
-    "training_batch",
-]
+from .worker import Worker
 
 RECIPE = 1
 """Raised whenever the loop's results change; part of every model's name."""
