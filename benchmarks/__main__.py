@@ -14,13 +14,15 @@ from .timing import Ratio, machine
 GROUPS = {
     "training": [training.against_others, training.other_architectures],
     "processor": [
-        training.share_of_the_processor, training.share_of_loading, training.two_processes,
+        training.share_of_the_processor,
+        training.share_of_loading,
+        training.two_processes,
         memory.worker,
     ],
     "private": [private.step],
     "gpu": [gpu.speed],
     "attacks": [attacks.likelihood, attacks.learned],
-}  # fmt: skip
+}
 
 
 def write(group: str, rows: list[Ratio], about: dict[str, str]) -> None:

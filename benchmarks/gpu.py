@@ -63,9 +63,17 @@ def say(what: str, value: float, unit: str) -> None:
 def fit_one(records, labels, architecture: str, config: TrainConfig, seed: int, worker) -> None:
     with one_thread():
         fit(
-            records, labels, CLASSES, np.ones(len(labels), bool), architecture, config,
-            seed=seed, precision="bf16", device=DEVICE, worker=worker,
-        )  # fmt: skip
+            records,
+            labels,
+            CLASSES,
+            np.ones(len(labels), bool),
+            architecture,
+            config,
+            seed=seed,
+            precision="bf16",
+            device=DEVICE,
+            worker=worker,
+        )
 
 
 def together(
@@ -162,9 +170,19 @@ def modern(path: str | None, epochs: int) -> dict[str, float]:
     def one(seed: int) -> None:
         with workers.one() as worker, one_thread():
             trained.append(
-                fit(images, labels, CLASSES, members, "resnet9", config, seed=seed,
-                    precision="bf16", device=DEVICE, worker=worker)
-            )  # fmt: skip
+                fit(
+                    images,
+                    labels,
+                    CLASSES,
+                    members,
+                    "resnet9",
+                    config,
+                    seed=seed,
+                    precision="bf16",
+                    device=DEVICE,
+                    worker=worker,
+                )
+            )
 
     one(0)
     found = {"modern: seconds a model": seconds(lambda: one(1))}

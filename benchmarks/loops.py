@@ -101,9 +101,12 @@ def usual(
     model.to(device)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     loader = torch.utils.data.DataLoader(
-        _Pictures(records, labels), batch_size=BATCH, shuffle=True, num_workers=workers,
+        _Pictures(records, labels),
+        batch_size=BATCH,
+        shuffle=True,
+        num_workers=workers,
         persistent_workers=persistent,
-    )  # fmt: skip
+    )
     loss = nn.CrossEntropyLoss()
 
     def epoch() -> None:
@@ -153,7 +156,11 @@ def art(architecture, records, labels, classes) -> Callable[[], None]:
     scaled = (records / 255.0 - MEAN[channels]) / STD[channels]
     x = np.ascontiguousarray(scaled.transpose(0, 3, 1, 2), dtype=np.float32)
     classifier = PyTorchClassifier(
-        model=model, loss=nn.CrossEntropyLoss(), input_shape=x.shape[1:], nb_classes=classes,
-        optimizer=torch.optim.Adam(model.parameters(), lr=1e-3), device_type="cpu",
-    )  # fmt: skip
+        model=model,
+        loss=nn.CrossEntropyLoss(),
+        input_shape=x.shape[1:],
+        nb_classes=classes,
+        optimizer=torch.optim.Adam(model.parameters(), lr=1e-3),
+        device_type="cpu",
+    )
     return partial(classifier.fit, x, labels, batch_size=BATCH, nb_epochs=1, verbose=False)

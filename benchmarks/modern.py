@@ -103,9 +103,15 @@ def measure(
             )
     made = circumstances(device)
     return pd.DataFrame(rows).assign(
-        dataset=pool.name, architecture="resnet9", epochs=epochs, seed=seed, records=len(records),
-        device=device, processor=made["processor"], **made["versions"],
-    )  # fmt: skip
+        dataset=pool.name,
+        architecture="resnet9",
+        epochs=epochs,
+        seed=seed,
+        records=len(records),
+        device=device,
+        processor=made["processor"],
+        **made["versions"],
+    )
 
 
 def main(argv: list[str]) -> int:
@@ -119,9 +125,14 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--out", type=Path, help="else book/results/modern.csv")
     given = parser.parse_args(argv)
     table = measure(
-        load_dataset(given.dataset), given.shadows, given.targets,
-        epochs=given.epochs, seed=given.seed, store=Store(), precision=given.precision,
-    )  # fmt: skip
+        load_dataset(given.dataset),
+        given.shadows,
+        given.targets,
+        epochs=given.epochs,
+        seed=given.seed,
+        store=Store(),
+        precision=given.precision,
+    )
     if given.out is None:
         save(table, "modern.csv")
     else:

@@ -26,9 +26,14 @@ def measure(dataset: str, architecture: str, seeds: int = 5, epochs: int = 50) -
         target, _ = quarter_masks(pool.labels, seed=seed, shadow_models=1)
         for precision in ("fp32", "bf16"):
             outputs = train(
-                pool, target, architecture, TrainConfig(epochs=epochs),
-                seed=seed, precision=precision, store=store,
-            )  # fmt: skip
+                pool,
+                target,
+                architecture,
+                TrainConfig(epochs=epochs),
+                seed=seed,
+                precision=precision,
+                store=store,
+            )
             found = evaluate(LossAttack(), outputs, seed=seed)
             record = store.record(outputs.names[0])
             rows.append(

@@ -50,10 +50,15 @@ def _opacus(records, labels, classes, mode: str):
     )
     criterion = nn.CrossEntropyLoss()
     made = PrivacyEngine().make_private(
-        module=model, optimizer=torch.optim.Adam(model.parameters(), lr=1e-3), data_loader=data,
-        criterion=criterion, noise_multiplier=1.0, max_grad_norm=1.0, poisson_sampling=False,
+        module=model,
+        optimizer=torch.optim.Adam(model.parameters(), lr=1e-3),
+        data_loader=data,
+        criterion=criterion,
+        noise_multiplier=1.0,
+        max_grad_norm=1.0,
+        poisson_sampling=False,
         grad_sample_mode=mode,
-    )  # fmt: skip
+    )
     module, optimizer = made[:2]
     loss = made[2] if mode == "ghost" else criterion
 
@@ -85,7 +90,11 @@ def step() -> list[Ratio]:
         for other in list(contestants)[1:]:
             goal = "at most 2" if "ours" in other else ""
             rows.append(
-                ratio(f"{name} cnn, DP-SGD", f"{other}, cost over the plain step",
-                      np.asarray(found[other] / found["plain"]), goal)
-            )  # fmt: skip
+                ratio(
+                    f"{name} cnn, DP-SGD",
+                    f"{other}, cost over the plain step",
+                    np.asarray(found[other] / found["plain"]),
+                    goal,
+                )
+            )
     return rows

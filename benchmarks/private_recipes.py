@@ -37,14 +37,25 @@ def measure(recipe: str, dataset: str = DATASET, epochs: int = EPOCHS) -> dict:
     found = evaluate(LossAttack(), outputs, seed=SEED)
     record = store.record(outputs.names[0])
     return {
-        "recipe": recipe, "version": record["recipe"], "batch": config.batch_size, "rate": config.lr,
+        "recipe": recipe,
+        "version": record["recipe"],
+        "batch": config.batch_size,
+        "rate": config.lr,
         "weights": "standardised" if config.dp.weight_standardisation else "plain",
-        "copies": config.dp.multiplicity, "noise": record["privacy"]["noise_multiplier"],
-        "epsilon": record["privacy"]["epsilon"], "test_accuracy": accuracies(outputs).test[0],
-        "auc": found.auc.value, "minutes": record["seconds"] / 60, "dataset": dataset,
-        "architecture": ARCHITECTURE, "epochs": epochs, "seed": SEED, "model": outputs.names[0],
-        "torch": record["versions"]["torch"], "processor": record["processor"],
-    }  # fmt: skip
+        "copies": config.dp.multiplicity,
+        "noise": record["privacy"]["noise_multiplier"],
+        "epsilon": record["privacy"]["epsilon"],
+        "test_accuracy": accuracies(outputs).test[0],
+        "auc": found.auc.value,
+        "minutes": record["seconds"] / 60,
+        "dataset": dataset,
+        "architecture": ARCHITECTURE,
+        "epochs": epochs,
+        "seed": SEED,
+        "model": outputs.names[0],
+        "torch": record["versions"]["torch"],
+        "processor": record["processor"],
+    }
 
 
 def main(recipes: list[str]) -> int:

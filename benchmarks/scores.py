@@ -20,7 +20,7 @@ EPOCHS = {"digits": ("mlp", 30), "cifar10-mini": ("cnn", 10)}
 
 def outputs(folder: Path, dataset: str):
     """Eight shadow models and two targets, in an order that depends on their masks alone."""
-    from mia_utils import (  # fmt: skip
+    from mia_utils import (
         Outputs,
         TrainConfig,
         balanced_masks,

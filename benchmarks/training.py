@@ -80,9 +80,13 @@ def best_product() -> float:
 def share_of_the_processor() -> list[Ratio]:
     """Operations of a training step a second (3 forward passes), as a share of the best product's."""
     goals = {
-        ("resnet", CIFAR): 0.60, ("cnn", CIFAR): 0.45, ("mlp", CIFAR): 0.45,
-        ("alexnet", CIFAR): 0.35, ("cnn", MNIST): 0.28, ("mlp", MNIST): 0.28,
-    }  # fmt: skip
+        ("resnet", CIFAR): 0.60,
+        ("cnn", CIFAR): 0.45,
+        ("mlp", CIFAR): 0.45,
+        ("alexnet", CIFAR): 0.35,
+        ("cnn", MNIST): 0.28,
+        ("mlp", MNIST): 0.28,
+    }
     rows = []
     for (architecture, (shape, classes)), goal in goals.items():
         count = 256 if architecture == "resnet" else 1280
@@ -97,9 +101,13 @@ def share_of_the_processor() -> list[Ratio]:
                 shares.append(flops / seconds(epoch) / best)
         name = "MNIST" if shape[2] == 1 else "CIFAR"
         rows.append(
-            ratio(f"{name} {architecture}", "bf16 step, share of the best matrix product",
-                  np.array(shares), f"at least {goal}")
-        )  # fmt: skip
+            ratio(
+                f"{name} {architecture}",
+                "bf16 step, share of the best matrix product",
+                np.array(shares),
+                f"at least {goal}",
+            )
+        )
     return rows
 
 
@@ -114,9 +122,13 @@ def share_of_loading() -> list[Ratio]:
         with one_core():
             found = rounds(contestants, 5)
         rows.append(
-            ratio(f"{name} cnn", "loading, share of a fp32 step", found["loading"] / found["step"],
-                  "at most 0.03")
-        )  # fmt: skip
+            ratio(
+                f"{name} cnn",
+                "loading, share of a fp32 step",
+                found["loading"] / found["step"],
+                "at most 0.03",
+            )
+        )
     return rows
 
 

@@ -115,8 +115,12 @@ print(len(done), "attacks")
 def test_the_core_alone_attacks_and_evaluates():
     """Without torch and without the book's tools: what `pip install mia-utils` gives."""
     outside = declared("dev", "bench", "huggingface") - declared()
-    modules = {m for m, names in packages_distributions().items() for n in names
-               if re.sub(r"[-_.]+", "-", n).lower() in outside}  # fmt: skip
+    modules = {
+        m
+        for m, names in packages_distributions().items()
+        for n in names
+        if re.sub(r"[-_.]+", "-", n).lower() in outside
+    }
     modules -= {"PIL"}  # matplotlib brings it
     script = CORE.format(blocked=sorted(modules))
     result = subprocess.run(

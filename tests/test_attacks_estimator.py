@@ -38,10 +38,15 @@ def given():
     return scene(8, seed=6, shadow_leak=2.0, target_leak=2.0)
 
 
-@pytest.mark.parametrize("check", [
-    check_get_params_invariance, check_set_params, check_no_attributes_set_in_init,
-    check_estimator_repr,
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "check",
+    [
+        check_get_params_invariance,
+        check_set_params,
+        check_no_attributes_set_in_init,
+        check_estimator_repr,
+    ],
+)
 @pytest.mark.parametrize("name", EVERY)
 def test_checks_of_scikit_learn(name, check):
     check(name, EVERY[name]())
@@ -151,14 +156,17 @@ def test_what_is_stored_as_given_is_checked_in_fit(attack, message, given):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(("attack", "message"), [
-    (attacks.GradientAttack(POOL, features="sum"), "expected one of 'norm'"),
-    (attacks.BoundaryAttack(POOL, iterations=0), "iterations is 0"),
-    (attacks.BoundaryAttack(POOL, probes=1.5), "probes is 1.5"),
-    (attacks.BoundaryAttack("digits"), "pool is 'digits'; expected a Pool"),
-    (attacks.ConfidenceAttack(threshold=2), r"probability in \(0, 1\]"),
-    (attacks.AugmentationAttack(threshold="x"), "threshold is 'x'"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("attack", "message"),
+    [
+        (attacks.GradientAttack(POOL, features="sum"), "expected one of 'norm'"),
+        (attacks.BoundaryAttack(POOL, iterations=0), "iterations is 0"),
+        (attacks.BoundaryAttack(POOL, probes=1.5), "probes is 1.5"),
+        (attacks.BoundaryAttack("digits"), "pool is 'digits'; expected a Pool"),
+        (attacks.ConfidenceAttack(threshold=2), r"probability in \(0, 1\]"),
+        (attacks.AugmentationAttack(threshold="x"), "threshold is 'x'"),
+    ],
+)
 def test_attacks_that_need_no_fit_check_in_score(attack, message, given):
     with pytest.raises(InputError, match=message):
         attack.score(given.target)

@@ -149,10 +149,16 @@ def test_a_model_of_another_shape_or_with_nan_is_refused(pool):
 def test_a_hugging_face_classifier_on_disk(tmp_path):
     transformers = pytest.importorskip("transformers", reason="needs mia-utils[huggingface]")
     config = transformers.ViTConfig(
-        hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,
-        image_size=16, patch_size=8, num_labels=2, id2label={0: "dog", 1: "cat"},
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+        image_size=16,
+        patch_size=8,
+        num_labels=2,
+        id2label={0: "dog", 1: "cat"},
         label2id={"dog": 0, "cat": 1},
-    )  # fmt: skip
+    )
     model = transformers.ViTForImageClassification(config)
     model.save_pretrained(tmp_path, safe_serialization=True)
     size = {"height": 16, "width": 16}

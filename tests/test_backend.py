@@ -73,9 +73,16 @@ def test_workers_find_the_readers_own_factory(backend, pool, cluster, tmp_path, 
     monkeypatch.syspath_prepend(tmp_path)
     masks = balanced_masks(len(pool), models=2, seed=0)
     outputs = train(
-        pool, masks, f"own_{backend}:net", CONFIG, store=tmp_path / "store", jobs=2,
-        backend=backend, scheduler=cluster.address if backend == "dask" else None, progress=False,
-    )  # fmt: skip
+        pool,
+        masks,
+        f"own_{backend}:net",
+        CONFIG,
+        store=tmp_path / "store",
+        jobs=2,
+        backend=backend,
+        scheduler=cluster.address if backend == "dask" else None,
+        progress=False,
+    )
     alone = train(
         pool, masks, f"own_{backend}:net", CONFIG, store=tmp_path / "one", jobs=1, progress=False
     )
@@ -107,6 +114,14 @@ def test_a_scheduler_that_is_not_there(pool, tmp_path, monkeypatch):
     monkeypatch.setattr("mia_utils.engine.backend._CONNECT", 1)
     masks = balanced_masks(len(pool), models=2, seed=0)
     with pytest.raises(InputError, match="no Dask workers at scheduler='tcp://127.0.0.1:9'"):
-        train(pool, masks, "cnn", CONFIG, store=tmp_path, backend="dask",
-              scheduler="tcp://127.0.0.1:9", progress=False)  # fmt: skip
+        train(
+            pool,
+            masks,
+            "cnn",
+            CONFIG,
+            store=tmp_path,
+            backend="dask",
+            scheduler="tcp://127.0.0.1:9",
+            progress=False,
+        )
     assert Store(tmp_path).names() == []

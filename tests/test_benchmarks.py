@@ -86,11 +86,14 @@ def test_the_gpu_benchmark_measures_every_kind_of_loop(monkeypatch, tmp_path, ca
     from benchmarks import gpu
 
     for name, value in {
-        "DEVICE": "cpu", "SHAPE": (8, 8, 3), "MODELS": 1, "HALF": 4,
+        "DEVICE": "cpu",
+        "SHAPE": (8, 8, 3),
+        "MODELS": 1,
+        "HALF": 4,
         "CASES": {"CIFAR cnn": ("cnn", 16), "CIFAR resnet": ("mlp", 16)},
         "STREAMS": dict.fromkeys(gpu.STREAMS, (1, 2)),
         "BATCH": 32,
-    }.items():  # fmt: skip
+    }.items():
         monkeypatch.setattr(gpu, name, value)
     monkeypatch.setattr(torch, "compile", lambda model, dynamic: model)
     monkeypatch.setattr(loops, "usual", lambda *a, **k: lambda: None)

@@ -91,9 +91,17 @@ def test_no_link_leads_to_a_missing_page_or_place(html):
 
 
 LOADED = {
-    "script": "src", "img": "src", "link": "href", "iframe": "src", "source": "src",
-    "video": "src", "audio": "src", "object": "data", "embed": "src", "image": "href",
-}  # fmt: skip
+    "script": "src",
+    "img": "src",
+    "link": "href",
+    "iframe": "src",
+    "source": "src",
+    "video": "src",
+    "audio": "src",
+    "object": "data",
+    "embed": "src",
+    "image": "href",
+}
 
 
 @pytest.mark.xdist_group("book")

@@ -19,9 +19,13 @@ def published(tmp_path_factory):
     for seed in (0, 1):
         for defense, shadow in (("none", ""), ("top1", ""), ("top1", "none")):
             e = Experiment(
-                dataset="digits", architecture="mlp", epochs=3, seed=seed,
-                defense=defense, shadow_defense=shadow,
-            )  # fmt: skip
+                dataset="digits",
+                architecture="mlp",
+                epochs=3,
+                seed=seed,
+                defense=defense,
+                shadow_defense=shadow,
+            )
             run(e, store=store, progress=False).save(folder)
     return folder, results.read(folder)
 
@@ -40,9 +44,11 @@ def test_each_defense_has_one_row_from_adaptive_runs(published):
         said = results.load_signals(own.run.iloc[0], folder)
         used = said["evaluated"][0]
         bound = split_epsilon(
-            np.exp(-said["loss"][0][used].astype(float)), said["members"][0][used],
-            said["labels"][used], delta=DELTA,
-        )  # fmt: skip
+            np.exp(-said["loss"][0][used].astype(float)),
+            said["members"][0][used],
+            said["labels"][used],
+            delta=DELTA,
+        )
         assert row.epsilon_low == bound.epsilon and row.epsilon_promised is None
 
 

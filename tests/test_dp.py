@@ -37,9 +37,13 @@ from mia_utils.training.worker import Stopped, Worker
 NOISY = DPConfig(noise_multiplier=1.0, delta=1e-3)
 FAST = TrainConfig(epochs=2, batch_size=16, dp=NOISY)
 CLIPPED = TrainConfig(
-    epochs=1, batch_size=200, optimizer="sgd", lr=1.0, weight_decay=0.1,
+    epochs=1,
+    batch_size=200,
+    optimizer="sgd",
+    lr=1.0,
+    weight_decay=0.1,
     dp=DPConfig(noise_multiplier=0.0, max_grad_norm=0.3, delta=1e-3),
-)  # fmt: skip
+)
 BUILT_IN = ("cnn", "mlp", "resnet")
 MODELS = (*BUILT_IN, *(f"private_zoo:{name}" for name in TAKEN))
 RANDOM = tuple(f"private_zoo:{name}" for name in AT_RANDOM)
@@ -431,9 +435,11 @@ def test_a_standardised_model_comes_back_from_the_store(pool, tmp_path):
 
 def test_copies_spend_no_privacy_and_need_an_augmentation(pool):
     several = TrainConfig(
-        epochs=1, batch_size=16, augmentation="crop_flip",
+        epochs=1,
+        batch_size=16,
+        augmentation="crop_flip",
         dp=DPConfig(noise_multiplier=1.0, delta=1e-3, multiplicity=3),
-    )  # fmt: skip
+    )
     one = replace(several, dp=replace(several.dp, multiplicity=1))
     a, b = private(pool, several), private(pool, one)
     assert a.privacy == b.privacy and not np.array_equal(a.logits, b.logits)
@@ -463,9 +469,14 @@ def test_through_the_engine_and_back(pool, tmp_path):
     masks = balanced_masks(len(pool), models=2, seed=0)
     with pytest.warns(UserWarning, match="GroupNorm takes its place"):
         outputs = train(
-            pool, masks, "resnet", TrainConfig(epochs=1, batch_size=30, dp=NOISY),
-            store=tmp_path, jobs=1, progress=False,
-        )  # fmt: skip
+            pool,
+            masks,
+            "resnet",
+            TrainConfig(epochs=1, batch_size=30, dp=NOISY),
+            store=tmp_path,
+            jobs=1,
+            progress=False,
+        )
     model, record = load_model(outputs.names[0], tmp_path)
     assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in model.modules())
     assert record["privacy"]["delta"] == 1e-3 and record["config"]["dp"]["noise_multiplier"] == 1.0

@@ -201,9 +201,16 @@ def _interrupted(pool, masks, path, monkeypatch, **options):
 
 def _fitted(pool, masks, path=None):
     return fit(
-        pool.records, pool.labels, 10, masks.members[0], "mlp", TrainConfig(epochs=3),
-        seed=1, checkpoint=path, checkpoint_every=0.0,
-    )  # fmt: skip
+        pool.records,
+        pool.labels,
+        10,
+        masks.members[0],
+        "mlp",
+        TrainConfig(epochs=3),
+        seed=1,
+        checkpoint=path,
+        checkpoint_every=0.0,
+    )
 
 
 @pytest.mark.parametrize("how", ["flipped", "cut short", "empty"])

@@ -87,10 +87,20 @@ def test_the_source_of_a_pair_is_no_notebook(tmp_path):
 
 @pytest.mark.parametrize(
     "content",
-    ["no json", "", "[]", "1", "{}", '{"nbformat": 4}', '{"nbformat": 3, "metadata": {}}', "[" * 9999,
-     '{"nbformat": 4, "metadata": {}, "cells": [1]}', '{"nbformat": 4, "metadata": [], "cells": []}',
-     '{"nbformat": 4, "metadata": {}, "cells": [{"cell_type": "code", "metadata": {}}]}'],
-)  # fmt: skip
+    [
+        "no json",
+        "",
+        "[]",
+        "1",
+        "{}",
+        '{"nbformat": 4}',
+        '{"nbformat": 3, "metadata": {}}',
+        "[" * 9999,
+        '{"nbformat": 4, "metadata": {}, "cells": [1]}',
+        '{"nbformat": 4, "metadata": [], "cells": []}',
+        '{"nbformat": 4, "metadata": {}, "cells": [{"cell_type": "code", "metadata": {}}]}',
+    ],
+)
 def test_what_is_no_notebook_is_refused(tmp_path, content):
     (tmp_path / "a.ipynb").write_text(content, "utf-8")
     with pytest.raises(InputError, match="a.ipynb is not a notebook"):

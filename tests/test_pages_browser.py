@@ -39,9 +39,18 @@ SOME = (
     contents.appendix(ROOT)[0],
 )
 OWN = (
-    "book/index", "book/ten_lines", "book/notation", "book/glossary", "book/reproduce",
-    "book/scaling", "book/performance", "book/law", "book/report", "book/cite", "book/copies",
-)  # fmt: skip
+    "book/index",
+    "book/ten_lines",
+    "book/notation",
+    "book/glossary",
+    "book/reproduce",
+    "book/scaling",
+    "book/performance",
+    "book/law",
+    "book/report",
+    "book/cite",
+    "book/copies",
+)
 """Pages of prose, whose pictures must have captions and words."""
 MOST = 1_500_000
 """Bytes of a chapter's first load."""

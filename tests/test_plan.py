@@ -110,9 +110,22 @@ def printed(capsys, *arguments):
 def test_small_numbers_are_not_zero(monkeypatch, capsys):
     monkeypatch.setenv("MIA_FLOPS", "1e13")
     said = printed(
-        capsys, "--shape", "8", "8", "1", "--classes", "2", "--records", "40",
-        "--architecture", "mlp", "--epochs", "1", "--workers", "2",
-    )  # fmt: skip
+        capsys,
+        "--shape",
+        "8",
+        "8",
+        "1",
+        "--classes",
+        "2",
+        "--records",
+        "40",
+        "--architecture",
+        "mlp",
+        "--epochs",
+        "1",
+        "--workers",
+        "2",
+    )
     words = said["time"].split()
     hours, wall = float(words[0]), float(words[2])
     assert 0 < wall < hours and "2 workers" in said["time"]

@@ -56,7 +56,7 @@ PARTS = {
     "data/archive.py": "def read(): pass\n",
     "book/__init__.py": "",
     "book/run.py": "from ..attacks import Loss\n",
-}  # fmt: skip
+}
 
 
 @pytest.fixture
@@ -89,12 +89,22 @@ def test_a_chapter_uses_what_it_imports_and_what_that_imports(package):
         ("attacks/base.py", "LIMIT = 2\nclass Attack: pass\n", True, True),
         ("attacks/rmia.py", "from .base import Attack\nclass RMIA(Attack): x = 1\n", False, True),
         ("attacks/loss.py", PARTS["attacks/loss.py"] + "# said\n", False, False),
-        ("attacks/base.py", '"""Said."""\nLIMIT = 1\nclass Attack:\n    """Said."""\n    pass\n', False, False),
+        (
+            "attacks/base.py",
+            '"""Said."""\nLIMIT = 1\nclass Attack:\n    """Said."""\n    pass\n',
+            False,
+            False,
+        ),
         ("data/archive.py", "def read(): return 1\n", False, False),
         ("book/run.py", "print(1)\n", False, False),
-        ("attacks/__init__.py", PARTS["attacks/__init__.py"] + "from .base import Attack\n", False, False),
+        (
+            "attacks/__init__.py",
+            PARTS["attacks/__init__.py"] + "from .base import Attack\n",
+            False,
+            False,
+        ),
     ],
-)  # fmt: skip
+)
 def test_an_edit_of_the_package_reaches_those_that_use_it(package, file, content, loss, rmia):
     before = package_hash(LOSS, package), package_hash(RMIA, package)
     (package / file).write_text(content, "utf-8")

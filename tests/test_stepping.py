@@ -134,10 +134,20 @@ def test_on_a_gpu_graphs_learn_as_eager_steps_do(monkeypatch, precision, changes
     def fitted():
         config, worker = TrainConfig(epochs=8, **changes), Worker("cuda")
         return [
-            fit(pool.records, pool.labels, 10, members, "cnn", config, seed=seed,
-                precision=precision, device="cuda", worker=worker)
+            fit(
+                pool.records,
+                pool.labels,
+                10,
+                members,
+                "cnn",
+                config,
+                seed=seed,
+                precision=precision,
+                device="cuda",
+                worker=worker,
+            )
             for seed in (0, 1)
-        ]  # fmt: skip
+        ]
 
     graphed = fitted()
     assert not np.array_equal(graphed[0].logits, graphed[1].logits)

@@ -108,8 +108,14 @@ def littered(store):
     store.put("c" * 32, {**RECORD, "config": {"soft_labels": learned}}, np.zeros((4, 2)), {})
     forgotten = store.put_soft_labels(np.full((4, 2), 0.25, np.float32))
     store.put_failure("d" * 32, {"reason": "loss NaN"})
-    for name in ("outputs/abc/logits.npy", "pools/abc/records.npy", "checkpoints/abc.pt",
-                 "models/.0123.abc/logits.npy", "leases/abc", ".import-abc/x"):  # fmt: skip
+    for name in (
+        "outputs/abc/logits.npy",
+        "pools/abc/records.npy",
+        "checkpoints/abc.pt",
+        "models/.0123.abc/logits.npy",
+        "leases/abc",
+        ".import-abc/x",
+    ):
         path = store.root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"x" * 1000)
@@ -137,9 +143,13 @@ def test_what_a_training_may_be_using_is_left(littered, capsys):
     assert store.names() == [] and not list(store.root.glob("outputs/*"))
     kept = {str(p.relative_to(store.root)) for p in store.root.glob("*/*")}
     assert kept == {
-        "checkpoints/abc.pt", "pools/abc", "leases/alive", "models/.4567.abc",
-        f"soft_labels/{learned}.npy", f"soft_labels/{forgotten}.npy",
-    }  # fmt: skip
+        "checkpoints/abc.pt",
+        "pools/abc",
+        "leases/alive",
+        "models/.4567.abc",
+        f"soft_labels/{learned}.npy",
+        f"soft_labels/{forgotten}.npy",
+    }
 
 
 def test_a_store_that_cannot_be_pruned_is_one_line(store, capsys, monkeypatch):

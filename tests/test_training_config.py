@@ -54,13 +54,15 @@ def test_a_changed_default_without_a_raised_recipe_fails_here():
         ({"batch_size": 64.0}, {"batch_size": 64}),
         ({"epochs": np.array(3), "lr": np.float64(0.5)}, {"epochs": 3, "lr": 0.5}),
         ({"lr": torch.tensor(0.5), "lr_drop": torch.tensor(4)}, {"lr": 0.5, "lr_drop": 4}),
-        ({"lr": 1, "mixup": 1, "weight_decay": Fraction(1, 2)},
-         {"lr": 1.0, "mixup": 1.0, "weight_decay": 0.5}),
+        (
+            {"lr": 1, "mixup": 1, "weight_decay": Fraction(1, 2)},
+            {"lr": 1.0, "mixup": 1.0, "weight_decay": 0.5},
+        ),
         ({"dropout": 0}, {"dropout": 0.0}),
         ({"optimizer": "sgd", "nesterov": np.True_}, {"optimizer": "sgd", "nesterov": True}),
         ({"early_stopping": 5.0, "epochs": 50}, {"early_stopping": 5}),
     ],
-)  # fmt: skip
+)
 def test_numbers_of_any_kind_are_one_model(given, stored):
     config = TrainConfig(**given)
     assert config == TrainConfig(**stored) and config.changed() == stored
@@ -125,9 +127,15 @@ def test_what_an_accountant_does_not_count_is_refused_with_dp(other):
 
 def test_every_pair_that_cannot_be_combined_is_refused_and_no_other():
     values = {
-        "augmentation": "crop_flip", "mixup": 1.0, "label_smoothing": 0.1, "relax_loss": 0.5,
-        "early_stopping": 2, "soft_labels": "x", "dropout": 0.5, "weight_decay": 0.1,
-    }  # fmt: skip
+        "augmentation": "crop_flip",
+        "mixup": 1.0,
+        "label_smoothing": 0.1,
+        "relax_loss": 0.5,
+        "early_stopping": 2,
+        "soft_labels": "x",
+        "dropout": 0.5,
+        "weight_decay": 0.1,
+    }
     refused = set()
     for first in values:
         for second in values:
@@ -137,9 +145,12 @@ def test_every_pair_that_cannot_be_combined_is_refused_and_no_other():
                 except InputError:
                     refused.add((first, second))
     assert refused == {
-        ("mixup", "relax_loss"), ("label_smoothing", "relax_loss"), ("mixup", "soft_labels"),
-        ("label_smoothing", "soft_labels"), ("relax_loss", "soft_labels"),
-    }  # fmt: skip
+        ("mixup", "relax_loss"),
+        ("label_smoothing", "relax_loss"),
+        ("mixup", "soft_labels"),
+        ("label_smoothing", "soft_labels"),
+        ("relax_loss", "soft_labels"),
+    }
 
 
 @pytest.mark.parametrize("seed", [0, 3, 3.0, np.int64(3), np.uint8(3), 2**40, 2**70 + 1])

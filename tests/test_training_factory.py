@@ -59,7 +59,10 @@ def layer(forward: str, body: str = FLAT) -> str:
         (layer("return (self.inner(x), x) if self.training else self.inner(x)"), "training mode"),
         (layer("return self.inner(x).argmax(1)"), "(2,)"),
         (layer("return self.inner(x.flatten(1)[:, :5])"), "fails on a batch of shape (2, 3, 8, 8)"),
-        (layer("return nn.functional.dropout(self.inner(x), 0.5)"), "two passes in evaluation mode"),
+        (
+            layer("return nn.functional.dropout(self.inner(x), 0.5)"),
+            "two passes in evaluation mode",
+        ),
         (layer("return self.inner(x) * float(np.random.rand())"), "two passes in evaluation mode"),
         (
             "def net(shape, classes):\n    model = " + FLAT + "\n"
@@ -71,14 +74,17 @@ def layer(forward: str, body: str = FLAT) -> str:
         (net("'a text'"), "returned str"),
         (net("None"), "returned NoneType"),
         ("def net():\n    return None\n", "takes 0 positional arguments"),
-        ("def net(shape, classes):\n    from urllib.error import URLError\n"
-         "    raise URLError('no network')\n", "URLError: <urlopen error no network>"),
+        (
+            "def net(shape, classes):\n    from urllib.error import URLError\n"
+            "    raise URLError('no network')\n",
+            "URLError: <urlopen error no network>",
+        ),
         ("net = 3\n", "is no function"),
         ("def net(shape, classes)\n", "SyntaxError"),
         ("import nowhere_at_all\n", "No module named 'nowhere_at_all'"),
         ("", "has no attribute 'net'"),
     ],
-)  # fmt: skip
+)
 def test_a_factory_that_cannot_be_trained_is_refused_in_one_line(module, text, words):
     with pytest.raises(InputError) as caught:
         check_model(f"{module(text)}:net", (8, 8, 3), 10)
@@ -88,8 +94,9 @@ def test_a_factory_that_cannot_be_trained_is_refused_in_one_line(module, text, w
 
 def test_the_wrong_number_of_outputs_says_what_was_expected_and_what_a_factory_is(module):
     with pytest.raises(InputError, match=r"returned \(2, 1000\).*expected \(2, 10\)") as caught:
-        check_model(f"{module(net('nn.Sequential(nn.Flatten(), nn.Linear(192, 1000))'))}:net",
-                    (8, 8, 3), 10)  # fmt: skip
+        check_model(
+            f"{module(net('nn.Sequential(nn.Flatten(), nn.Linear(192, 1000))'))}:net", (8, 8, 3), 10
+        )
     assert SIGNATURE in str(caught.value)
 
 
@@ -105,12 +112,9 @@ def test_an_unknown_name_is_told_what_a_factory_is():
 
 
 def test_recomputed_random_layers_are_refused(module):
-    text = (
-        "from torch.utils.checkpoint import checkpoint\n"
-        + layer("return checkpoint(lambda x: self.drop(self.inner(x)), x, use_reentrant=False)").replace(
-            "        self.inner =", "        self.drop = nn.Dropout(0.5)\n        self.inner ="
-        )
-    )  # fmt: skip
+    text = "from torch.utils.checkpoint import checkpoint\n" + layer(
+        "return checkpoint(lambda x: self.drop(self.inner(x)), x, use_reentrant=False)"
+    ).replace("        self.inner =", "        self.drop = nn.Dropout(0.5)\n        self.inner =")
     with pytest.raises(InputError, match="backward pass"):
         check_model(f"{module(text)}:net", (8, 8, 3), 10)
 

@@ -59,9 +59,11 @@ def written_out(config: TrainConfig, seed: int, records=TABLE, label_smoothing=0
     kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
     extra = {"momentum": config.momentum, "nesterov": config.nesterov}
     optimizer = kind[config.optimizer](
-        model.parameters(), lr=rates[0], weight_decay=config.weight_decay,
+        model.parameters(),
+        lr=rates[0],
+        weight_decay=config.weight_decay,
         **(extra if config.optimizer == "sgd" else {}),
-    )  # fmt: skip
+    )
     x, y, losses = torch.from_numpy(records), torch.from_numpy(LABELS), []
     for epoch, rate in enumerate(rates):
         optimizer.param_groups[0]["lr"] = rate
@@ -233,9 +235,15 @@ def test_what_the_engine_leaves_out_is_what_no_step_met(batches, tmp_path):
     members = np.array([MEMBERS, ~MEMBERS])
     config = TrainConfig(epochs=1, batch_size=8, early_stopping=2)
     outputs = train(
-        pool, Masks(members, np.ones_like(members)), "cnn", config, seed=5, store=tmp_path, jobs=1,
+        pool,
+        Masks(members, np.ones_like(members)),
+        "cnn",
+        config,
+        seed=5,
+        store=tmp_path,
+        jobs=1,
         progress=False,
-    )  # fmt: skip
+    )
     met = [set(), set()]
     for batch in batches:
         met[int(not MEMBERS[batch[0]])].update(batch)
@@ -318,8 +326,15 @@ def test_time_before_a_checkpoint_counts(tmp_path):
     assert load_checkpoint(path, "cpu")["seconds"] > 1000  # and in the checkpoints after it
 
 
-@pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b[:500] + b"x" + b[501:],
-                                    lambda b: b"", lambda b: b[:10]])  # fmt: skip
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda b: b[: len(b) // 2],
+        lambda b: b[:500] + b"x" + b[501:],
+        lambda b: b"",
+        lambda b: b[:10],
+    ],
+)
 def test_a_damaged_checkpoint_is_told_and_the_training_begins_anew(damage, tmp_path):
     path = tmp_path / "x.pt"
     run({"epochs": 2}, checkpoint=path, checkpoint_every=0.0)
@@ -457,10 +472,16 @@ def test_the_combiner_of_a_stack_sees_the_third_part_alone(tmp_path, monkeypatch
     options = {"store": tmp_path, "jobs": 1, "progress": False}
     stack = train_stacked(pool, masks, "mlp", TrainConfig(epochs=2), seed=3, **options)
     cut = parts(masks.members[0], 3)
-    base = train(pool, Masks(np.array(cut[:BASES]), np.ones((BASES, 120), bool)), "mlp",
-                 TrainConfig(epochs=2), seed=3, **options)  # fmt: skip
+    base = train(
+        pool,
+        Masks(np.array(cut[:BASES]), np.ones((BASES, 120), bool)),
+        "mlp",
+        TrainConfig(epochs=2),
+        seed=3,
+        **options,
+    )
     features = np.concatenate([np.exp(log_softmax(a)) for a in base.logits], axis=1)
-    (x, y), = fitted  # fmt: skip
+    [(x, y)] = fitted
     np.testing.assert_allclose(x, features[cut[BASES]])
     np.testing.assert_array_equal(y, labels[cut[BASES]])
     assert stack.names == ("+".join(base.names),)

@@ -69,9 +69,17 @@ def one(seed, architecture, changes, worker=None, device="cpu", precision="fp32"
     config = TrainConfig(**{"epochs": 4, "batch_size": 16, "lr": 3e-3, **changes})
     with one_thread():
         return fit(
-            RECORDS, LABELS, 4, MEMBERS, architecture, config,
-            seed=seed, worker=worker, device=device, precision=precision,
-        )  # fmt: skip
+            RECORDS,
+            LABELS,
+            4,
+            MEMBERS,
+            architecture,
+            config,
+            seed=seed,
+            worker=worker,
+            device=device,
+            precision=precision,
+        )
 
 
 KINDS = [

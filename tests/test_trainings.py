@@ -24,29 +24,49 @@ def kept(*cells: str) -> str:
 @pytest.mark.parametrize(
     "cells, expected",
     [
-        (["import a, b", "a.x()", "out = train(b.y)", "print(out)"], "import a, b\nout = train(b.y)"),
+        (
+            ["import a, b", "a.x()", "out = train(b.y)", "print(out)"],
+            "import a, b\nout = train(b.y)",
+        ),
         (["x = 1", "x = 2", "train(x)", "x = 3"], "x = 2\ntrain(x)"),
         (["x = [1]", "x.append(2)", "len(x)", "train(x)"], "x = [1]\nx.append(2)\ntrain(x)"),
         (["x = [1]", "y = [2]", "y.append(x)", "train(x)"], "x = [1]\ntrain(x)"),
-        (["x = f()", "x[0] = 1", "x.a.b = 2", "train(x)"], "x = f()\nx[0] = 1\nx.a.b = 2\ntrain(x)"),
+        (
+            ["x = f()", "x[0] = 1", "x.a.b = 2", "train(x)"],
+            "x = f()\nx[0] = 1\nx.a.b = 2\ntrain(x)",
+        ),
         (["x = 1", "x += 1", "train(x)"], "x = 1\nx += 1\ntrain(x)"),
-        (["r = default_rng(0)", "seen = r.random()", "train(r)"],
-         "r = default_rng(0)\nseen = r.random()\ntrain(r)"),
-        (["x = f()", "np.random.shuffle(x)", "train(x)"], "x = f()\nnp.random.shuffle(x)\ntrain(x)"),
-        (["def g(x):\n    return train(x)", "y = g(1)"], "def g(x):\n    return train(x)\ny = g(1)"),
-        (["def h(z):\n    z[0] = 1", "x = [0]", "h(x)", "train(x)"],
-         "def h(z):\n    z[0] = 1\nx = [0]\nh(x)\ntrain(x)"),
+        (
+            ["r = default_rng(0)", "seen = r.random()", "train(r)"],
+            "r = default_rng(0)\nseen = r.random()\ntrain(r)",
+        ),
+        (
+            ["x = f()", "np.random.shuffle(x)", "train(x)"],
+            "x = f()\nnp.random.shuffle(x)\ntrain(x)",
+        ),
+        (
+            ["def g(x):\n    return train(x)", "y = g(1)"],
+            "def g(x):\n    return train(x)\ny = g(1)",
+        ),
+        (
+            ["def h(z):\n    z[0] = 1", "x = [0]", "h(x)", "train(x)"],
+            "def h(z):\n    z[0] = 1\nx = [0]\nh(x)\ntrain(x)",
+        ),
         (["name = 1", "a = [name for name in b()]", "train(name)"], "name = 1\ntrain(name)"),
         (["if a:\n    x = 1\nelse:\n    y = 2", "train(x)"], "if a:\n    x = 1\ntrain(x)"),
-        (["for i in n:\n    o = train(i)\n    print(o)\n    t = score(o)"],
-         "for i in n:\n    o = train(i)"),
-        (["x = 0", "for i in n:\n    train(x)\n    x = f(i)"],
-         "x = 0\nfor i in n:\n    train(x)\n    x = f(i)"),
+        (
+            ["for i in n:\n    o = train(i)\n    print(o)\n    t = score(o)"],
+            "for i in n:\n    o = train(i)",
+        ),
+        (
+            ["x = 0", "for i in n:\n    train(x)\n    x = f(i)"],
+            "x = 0\nfor i in n:\n    train(x)\n    x = f(i)",
+        ),
         (["with c() as d:\n    train(d)"], "with c() as d:\n    train(d)"),
         (["%matplotlib inline\nx = 1", "!ls", "train(x)"], "x = 1\ntrain(x)"),
         (["x = 1", "plot(x)"], ""),
     ],
-)  # fmt: skip
+)
 def test_a_training_is_kept_with_what_it_needs(cells, expected):
     assert kept(*cells) == expected
 

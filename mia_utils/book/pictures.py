@@ -68,8 +68,14 @@ def _still_epsilon(data: dict):
     figure, ax = plt.subplots(figsize=(4.4, 4.0), layout="constrained")
     at = np.linspace(0, 1, 200)
     top = dp_curve(at, 1.0, 1e-5)
-    ax.fill_between(at, 1 - dp_curve(1 - at, 1.0, 1e-5), top, color=plots.MEMBER, alpha=0.15,
-                    label="allowed at epsilon 1")  # fmt: skip
+    ax.fill_between(
+        at,
+        1 - dp_curve(1 - at, 1.0, 1e-5),
+        top,
+        color=plots.MEMBER,
+        alpha=0.15,
+        label="allowed at epsilon 1",
+    )
     for curve in data["curves"]:
         dash = tuple(map(float, curve["dash"].split())) or (1, 0)
         x, y = np.array(curve["points"]).T

@@ -149,8 +149,10 @@ def _plan(arguments: argparse.Namespace) -> int:
     print(
         f"one model   {cost.flops:.3g} FLOPs, at {speed / 1e9:.1f} GFLOP/s ({precision}, {where})"
     )
-    print(f"time        {_short(cost.hours)} {unit}, {_short(cost.hours / workers)} hours with {workers} "
-          f"worker{'s' * (workers > 1)}")  # fmt: skip
+    print(
+        f"time        {_short(cost.hours)} {unit}, {_short(cost.hours / workers)} hours with {workers} "
+        f"worker{'s' * (workers > 1)}"
+    )
     print(f"memory      {_short(cost.memory / 2**30)} GB a worker")
     print(f"disk        {_short(cost.disk / 2**30)} GB")
     return 0

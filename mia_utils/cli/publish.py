@@ -74,8 +74,10 @@ def _runs(arguments: argparse.Namespace, root: Path) -> int:
         page, changed = publish.publish(path, root, dry_run=arguments.dry_run)
         print(f"{words[not changed]}: {page}")
     if waiting:
-        print(f"publish: {waiting} cells of the grid are not executed; run: mia sweep "
-              f"{arguments.grid}")  # fmt: skip
+        print(
+            f"publish: {waiting} cells of the grid are not executed; run: mia sweep "
+            f"{arguments.grid}"
+        )
     if not arguments.dry_run and contents.write_toc(root):
         print("table of contents rewritten: _toc.yml")
     return 0

@@ -87,8 +87,17 @@ def calibrate(
         labels = np.arange(count) % classes
         with alone(0):
             began = time.perf_counter()
-            fit(records, labels, classes, np.ones(count, bool), architecture, one,
-                seed=0, precision=precision, device=device)  # fmt: skip
+            fit(
+                records,
+                labels,
+                classes,
+                np.ones(count, bool),
+                architecture,
+                one,
+                seed=0,
+                precision=precision,
+                device=device,
+            )
             scored = 1 / 3  # scoring is one forward pass of each record
             return (time.perf_counter() - began) / (1 + scored)
 

@@ -108,8 +108,15 @@ def class_shares(
         for place, part in enumerate(parts.values()):
             colours = np.sort(labels[np.asarray(part)])[None]
             ends = (0, 1, place + 0.38, place - 0.38)
-            ax.imshow(colours, extent=ends, aspect="auto", cmap="turbo", vmin=0, vmax=top,
-                      interpolation="nearest")  # fmt: skip
+            ax.imshow(
+                colours,
+                extent=ends,
+                aspect="auto",
+                cmap="turbo",
+                vmin=0,
+                vmax=top,
+                interpolation="nearest",
+            )
         ax.set(xlim=(0, 1), ylim=(len(parts) - 0.5, -0.5), xticks=())
         ax.set_yticks(range(len(parts)), list(parts), fontsize=8, color=INK)
         ax.set_title(title, fontsize=9, loc="left", color=INK)

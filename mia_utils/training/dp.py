@@ -244,9 +244,16 @@ def fit_private(
     noise = noise_multiplier(config.dp, rate, steps)
     own = _own_name(records, labels, index, classes, architecture, config, device)
     place, step = prepare(
-        records, labels, classes, architecture, config,
-        noise=noise, expected=rate * len(index), seed=seed, device=device,
-    )  # fmt: skip
+        records,
+        labels,
+        classes,
+        architecture,
+        config,
+        noise=noise,
+        expected=rate * len(index),
+        seed=seed,
+        device=device,
+    )
     before, state = _buffers(place.model), load_checkpoint(checkpoint, device)
     taken = 0 if state is None else state["epoch"] * per_epoch
 
@@ -262,9 +269,15 @@ def fit_private(
             taken += 1
 
     trained = run_epochs(
-        place, config, one_epoch, state=state, checkpoint=checkpoint,
-        checkpoint_every=checkpoint_every, worker=worker, observe=observe,
-    )  # fmt: skip
+        place,
+        config,
+        one_epoch,
+        state=state,
+        checkpoint=checkpoint,
+        checkpoint_every=checkpoint_every,
+        worker=worker,
+        observe=observe,
+    )
     if not _same(before, _buffers(place.model)):
         raise InputError(
             f"architecture {architecture!r} changed its buffers during the training, outside of "

@@ -84,19 +84,34 @@ def fit(
         from .dp import fit_private
 
         return fit_private(
-            records, labels, classes, members, architecture, config,
-            seed=seed, device=device, checkpoint=checkpoint, checkpoint_every=checkpoint_every,
-            worker=worker, observe=observe,
-        )  # fmt: skip
+            records,
+            labels,
+            classes,
+            members,
+            architecture,
+            config,
+            seed=seed,
+            device=device,
+            checkpoint=checkpoint,
+            checkpoint_every=checkpoint_every,
+            worker=worker,
+            observe=observe,
+        )
     learned = labels if soft_labels is None else soft_labels
     held = holdout(members, config, seed)
     index, watched = np.flatnonzero(members & ~held), np.flatnonzero(held)
     state = load_checkpoint(checkpoint, device)
     worker = worker or Worker(device)
     with worker.place(
-        records, learned, classes, architecture, config,
-        seed=seed, precision=precision, afresh=state is not None,
-    ) as place:  # fmt: skip
+        records,
+        learned,
+        classes,
+        architecture,
+        config,
+        seed=seed,
+        precision=precision,
+        afresh=state is not None,
+    ) as place:
 
         def one_epoch(epoch: int) -> float:
             # Drawn from (seed, epoch): a resumed run meets the same batches.
@@ -113,6 +128,13 @@ def fit(
             return float(functional.cross_entropy(logits, torch.from_numpy(labels[watched])))
 
         return run_epochs(
-            place, config, one_epoch, held_loss, state=state, checkpoint=checkpoint,
-            checkpoint_every=checkpoint_every, worker=worker, observe=observe,
-        )  # fmt: skip
+            place,
+            config,
+            one_epoch,
+            held_loss,
+            state=state,
+            checkpoint=checkpoint,
+            checkpoint_every=checkpoint_every,
+            worker=worker,
+            observe=observe,
+        )
