@@ -331,3 +331,35 @@ def test_an_epoch_curve_shows_both_accuracies_and_the_band_of_the_auc():
         plots.epoch_curve(pd.concat([table, table]))
     with pytest.raises(InputError, match="auc_low"):
         plots.epoch_curve(table.drop(columns="auc_low"))
+
+
+def test_dots_stand_in_the_row_of_their_name_and_spans_belong_to_a_row():
+    figure = plots.dots({"a": [0.1, 0.2], "b": [0.3]}, xlabel="x", spans={"b": (0.2, 0.4)})
+    drawn = {tuple(line.get_xdata()): tuple(line.get_ydata()) for line in figure.axes[0].lines}
+    assert drawn == {(0.1, 0.2): (0, 0), (0.2, 0.4): (1, 1), (0.3,): (1,)}
+    assert figure.axes[0].get_ylim()[0] > figure.axes[0].get_ylim()[1]  # the first row on top
+    with pytest.raises(InputError, match="'c'"):
+        plots.dots({"a": [0.1]}, xlabel="x", spans={"c": (0, 1)})
+    with pytest.raises(InputError):
+        plots.dots({}, xlabel="x")
+
+
+def test_dumbbells_join_the_two_numbers_of_a_row():
+    figure = plots.dumbbells(
+        {"a": (0.1, 0.2), "b": (0.4, 0.3)}, names=("first", "second"), xlabel="x"
+    )
+    lines = {line.get_label(): line.get_xdata().tolist() for line in figure.axes[0].lines}
+    assert lines["first"] == [0.1, 0.4] and lines["second"] == [0.2, 0.3]
+    with pytest.raises(InputError):
+        plots.dumbbells({}, names=("a", "b"), xlabel="x")
+
+
+def test_a_card_says_its_claim_as_text_and_links_the_heading_as_sphinx_names_it():
+    card = plots.Card(
+        "a < b", "not refuted", "verdict-open", "1 & 2", "more", '"Only L2, they say"'
+    )
+    html = plots.cards([card])._repr_html_()
+    assert "a &lt; b" in html and "1 &amp; 2" in html and "claim-card verdict-open" in html
+    assert 'href="#only-l2-they-say"' in html
+    with pytest.raises(InputError, match="green"):
+        plots.cards([card._replace(kind="green")])

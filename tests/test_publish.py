@@ -30,6 +30,10 @@ $$ (eq:gap)
 :label: thm-gap
 It is (so)= said.
 ```
+
+````{solution} thm-gap
+:class: dropdown
+````
 """
 SUFFIXED = """(gap-mnist)=
 ## The gap
@@ -46,6 +50,10 @@ $$ (eq:gap-mnist)
 :label: thm-gap-mnist
 It is (so)= said.
 ```
+
+````{solution} thm-gap-mnist
+:class: dropdown
+````
 """
 
 

@@ -40,6 +40,7 @@ DEFINED = re.compile(
     re.MULTILINE,
 )
 ROLE = re.compile(r"(\{(?:ref|numref|eq|math:numref|prf:ref)\}`)([^`]+)(`)")
+SOLUTION = re.compile(r"^([`:]{3,}\{solution(?:-start)?\}[ \t]+)([\w.:-]+)()[ \t]*$", re.MULTILINE)
 LINK = re.compile(r"(\]\(#?)([\w.:-]+)(\))")
 
 
@@ -92,7 +93,9 @@ def rename_labels(cells: list[NotebookNode], renamed: Callable[[str], str]) -> N
         if cell.cell_type == "markdown":
             text = DEFINED.sub(definition, cell.source)
             text = ROLE.sub(role, text)
-            cell.source = LINK.sub(lambda m: m[1] + rename(m[2]) + m[3], text)
+            for reference in (SOLUTION, LINK):
+                text = reference.sub(lambda m: m[1] + rename(m[2]) + m[3], text)
+            cell.source = text
         else:
             for options in _figure_names(cell):
                 options["name"] = renamed(options["name"])

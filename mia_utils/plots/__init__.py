@@ -7,6 +7,7 @@ from .bands import bands
 from .defense_arrows import defense_arrows
 from .diagrams import shadow_training, threat_models
 from .distributions import distributions
+from .dots import dots, dumbbells
 from .epoch_curve import epoch_curve
 from .gap import accuracy_against_gap
 from .margins import record_margins
@@ -16,17 +17,21 @@ from .pools import class_shares, sample_sheet
 from .roc import roc
 from .samples import samples
 from .style import MEMBER, NONMEMBER, attack_style, use_style
-from .verdicts import styled
+from .verdicts import Card, cards, styled
 
 __all__ = [
     "MEMBER",
     "NONMEMBER",
+    "Card",
     "accuracy_against_gap",
     "attack_style",
     "bands",
+    "cards",
     "class_shares",
     "defense_arrows",
     "distributions",
+    "dots",
+    "dumbbells",
     "epoch_curve",
     "matrix",
     "networks",

@@ -1,8 +1,11 @@
-"""Tables of the book: verdicts by class, numbers aligned."""
+"""Tables and cards of the book: verdicts by class, numbers aligned."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
+from html import escape
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -59,3 +62,57 @@ def styled(
     if formats is not None:
         shown = shown.format(formats, na_rep="–")
     return shown if index else shown.hide(axis="index")
+
+
+class Card(NamedTuple):
+    """A claim and what became of it."""
+
+    claim: str
+    verdict: str
+    """A few words."""
+    kind: str
+    """One of `CLASSES`."""
+    found: str
+    """What was measured, a sentence with its numbers."""
+    would_change: str
+    """What would change the verdict."""
+    section: str
+    """The heading of the section that has the evidence."""
+
+
+class Cards(NamedTuple):
+    """Cards as a notebook shows them, two beside each other where there is room."""
+
+    cards: tuple[Card, ...]
+
+    def _repr_html_(self) -> str:
+        return f'<div class="claim-cards">{"".join(map(_card, self.cards))}</div>'
+
+    def __repr__(self) -> str:
+        return "\n".join(f"{card.claim}: {card.verdict}. {card.found}" for card in self.cards)
+
+
+def cards(shown: Iterable[Card]) -> Cards:
+    """Claims as cards: verdict, what was found, what would change it, a link to the evidence.
+
+    Raises
+    ------
+    InputError
+        If a card's kind is none of `CLASSES`.
+    """
+    shown = tuple(shown)
+    wrong = [card.kind for card in shown if card.kind not in CLASSES]
+    if wrong:
+        raise InputError(f"plots.cards: kinds {wrong}; expected some of {', '.join(CLASSES)}")
+    return Cards(shown)
+
+
+def _card(card: Card) -> str:
+    claim, verdict, found, change = (escape(text) for text in card[:2] + card[3:5])
+    anchor = re.sub(r"[^a-z0-9]+", "-", card.section.lower()).strip("-")
+    return (
+        f'<section class="claim-card {card.kind}"><p class="claim">{claim}</p>'
+        f'<p class="verdict">{verdict}</p><p>{found}</p>'
+        f'<p class="change"><em>What would change this:</em> {change}</p>'
+        f'<p><a href="#{anchor}">The evidence</a></p></section>'
+    )

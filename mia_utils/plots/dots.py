@@ -1,0 +1,101 @@
+"""Numbers in rows: each a dot on one axis, or two joined by a line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+
+from ..errors import InputError
+from .style import FAINT, INK, MEMBER, NONMEMBER, attack_style
+
+_WIDTH, _ROW = 5.6, 0.27
+"""Inches: of the figure, and of a row."""
+
+
+def dots(
+    rows: Mapping[str, Sequence[float]],
+    *,
+    xlabel: str,
+    lines: Mapping[str, float] | None = None,
+    spans: Mapping[str, tuple[float, float]] | None = None,
+) -> Figure:
+    """A row a name, from top to bottom in the order given, and in it a dot for each number.
+
+    Parameters
+    ----------
+    rows : {name: floats}
+        A name that is an attack's takes its colour.
+    lines : {label: x}, optional
+        Dashed vertical lines.
+    spans : {name: (low, high)}, optional
+        Intervals of some rows, drawn behind their dots.
+
+    Raises
+    ------
+    InputError
+        If there is no row, or a span belongs to none.
+    """
+    unknown = [name for name in spans or {} if name not in rows]
+    if not rows or unknown:
+        raise InputError(f"plots.dots got {len(rows)} rows, and spans of others: {unknown}")
+    figure, ax = _axes(list(rows), xlabel)
+    for label, x in (lines or {}).items():
+        ax.axvline(x, color=FAINT, linestyle="--", linewidth=1)
+        ax.annotate(label, (x, 1), (0, 3), xycoords=("data", "axes fraction"), ha="center",
+                    textcoords="offset points", fontsize=8.5, color=FAINT)  # fmt: skip
+    for place, (name, values) in enumerate(rows.items()):
+        colour = (attack_style(name) or {"color": MEMBER})["color"]
+        if name in (spans or {}):
+            ax.plot(spans[name], (place, place), color=colour, alpha=0.3, linewidth=5)
+        ax.plot(values, np.full(np.size(values), place), "o", color=colour, markersize=5, alpha=0.8)
+    return figure
+
+
+def dumbbells(
+    rows: Mapping[str, tuple[float, float]],
+    *,
+    names: tuple[str, str],
+    xlabel: str,
+    spans: Mapping[str, tuple[float, float]] | None = None,
+) -> Figure:
+    """A row a name: a hollow dot for the first number, a full one for the second, joined by a line.
+
+    Parameters
+    ----------
+    rows : {name: (first, second)}
+    names : what the first and the second number are, for the legend
+    spans : {name: (low, high)}, optional
+        Intervals of the second number.
+
+    Raises
+    ------
+    InputError
+        If there is no row, or a span belongs to none.
+    """
+    unknown = [name for name in spans or {} if name not in rows]
+    if not rows or unknown:
+        raise InputError(f"plots.dumbbells got {len(rows)} rows, and spans of others: {unknown}")
+    figure, ax = _axes(list(rows), xlabel)
+    for place, (name, pair) in enumerate(rows.items()):
+        if name in (spans or {}):
+            ax.plot(spans[name], (place, place), color=MEMBER, alpha=0.25, linewidth=6)
+        ax.plot(pair, (place, place), color=FAINT, linewidth=1.2)
+    y = np.arange(len(rows))
+    first, second = np.array(list(rows.values()), dtype=np.float64).T
+    ax.plot(first, y, "o", color=NONMEMBER, markerfacecolor="white", label=names[0], markersize=6)
+    ax.plot(second, y, "o", color=MEMBER, label=names[1], markersize=6)
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2)
+    return figure
+
+
+def _axes(names: list[str], xlabel: str):
+    figure, ax = plt.subplots(figsize=(_WIDTH, 0.9 + _ROW * len(names)), layout="constrained")
+    ax.set_yticks(range(len(names)), names, fontsize=9, color=INK)
+    ax.set(xlabel=xlabel, ylim=(len(names) - 0.4, -0.6))
+    ax.grid(axis="y")
+    ax.spines["left"].set_visible(False)
+    ax.tick_params(axis="y", length=0)
+    return figure, ax
