@@ -1,0 +1,99 @@
+"""Chapters that are read, not waded through: what stands in sight, and how much of it."""
+
+import re
+from statistics import median
+
+import pytest
+from conftest import ROOT
+
+from mia_utils.book import notebooks
+
+CHAPTERS = {path.stem: path for path in notebooks.chapters(ROOT)}
+FOLDED = {"hide-input", "hide-cell", "remove-input", "remove-cell"}
+PRINTING, MEDIAN, LONGEST, WIDEST, WORDS = 0.15, 6, 20, 76, 400
+"""Share of visible cells that print; their lines; columns; words for each captioned figure."""
+ENDING = ["Summary", "Strengths and limits", "Exercises", "Further reading"]
+
+NOT_YET = {
+    "00_data_and_models",
+    "01_baselines",
+    "02_shadow_training",
+    "03_metric_attacks",
+    "04_ml_attack",
+    "05_similarity",
+    "06_likelihood",
+    "07_beyond_scores",
+    "08_defenses",
+    "09_differential_privacy",
+    "10_experiments",
+    "11_results",
+    "12_claims",
+    "13_pitfalls",
+    "14_discussion",
+    "15_audit",
+}
+"""Chapters that do not keep to this yet: a chapter that does must leave the list."""
+
+
+def visible(notebook) -> list[str]:
+    """The sources of the code cells that a reader sees without unfolding anything."""
+    cells = notebooks.code_cells(notebook)
+    return [cell["source"] for cell in cells if not FOLDED & set(notebooks.tags(cell))]
+
+
+def prose(notebook) -> str:
+    """A chapter's Markdown without displayed formulas, blocks of code and options of directives."""
+    cells = notebook["cells"]
+    text = "\n\n".join(c["source"] for c in cells if c["cell_type"] == "markdown")
+    text = re.sub(
+        r"\$\$.*?\$\$|^```(?:text|python|bash|console)\n.*?^```$", "", text, flags=re.S | re.M
+    )
+    return re.sub(r"^(?::[\w-]+:.*|[`:]{3,}.*)$", "", text, flags=re.M)
+
+
+def figures(notebook) -> int:
+    """Captioned figures: drawn by a cell, a file, or one that a reader can move."""
+    cells = notebook["cells"]
+    text = "\n".join(c["source"] for c in cells if c["cell_type"] == "markdown")
+    drawn = [c for c in cells if c["metadata"].get("mystnb", {}).get("figure", {}).get("caption")]
+    return len(drawn) + len(re.findall(r"^[`:]{3,}\{(?:explorer|figure)\}", text, re.M))
+
+
+def faults(name: str, notebook) -> list[str]:
+    """One line for each way in which a chapter does not keep to the above."""
+    cells, code = visible(notebook), notebooks.code_cells(notebook)
+    lines = [len(cell.strip().splitlines()) for cell in cells]
+    printing = sum(bool(re.search(r"\bprint\(", cell)) for cell in cells)
+    wide = [n for c in code for n in c["source"].splitlines() if len(n) > WIDEST]
+    words, pictures = len(prose(notebook).split()), figures(notebook)
+    text = "\n".join(c["source"] for c in notebook["cells"] if c["cell_type"] == "markdown")
+    headings = re.findall(r"^## (.*)$", text, re.M)
+    exercises = re.findall(r"^`{3,}\{exercise\}.*\n:label: (\S+)$", text, re.M)
+    solved = re.findall(r"^`{3,}\{solution\} (\S+)\n(?::.*\n)*?:class: dropdown$", text, re.M)
+    found = {
+        f"{printing} of {len(cells)} visible cells print": printing > PRINTING * len(cells),
+        f"median visible cell: {median(lines)} lines": median(lines) > MEDIAN,
+        f"longest visible cell: {max(lines)} lines": max(lines) > LONGEST,
+        f"{len(wide)} lines above {WIDEST} columns, such as {wide[:1]}": bool(wide),
+        f"{pictures} captioned figures for {words} words": (
+            int(name[:2]) >= 2 and pictures * WORDS < words
+        ),
+        f"it ends with {headings[-4:]}": headings[-4:] != ENDING,
+        f"exercises {exercises}, folded solutions {solved}": (
+            len(exercises) < 4 or exercises != solved
+        ),
+    }
+    return [fault for fault, there in found.items() if there]
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_what_teaches_is_in_sight_and_little_else(name):
+    found = faults(name, notebooks.read(CHAPTERS[name]))
+    if name in NOT_YET:
+        assert found, f"{name} keeps to it: take it from the list"
+    else:
+        assert not found, found
+
+
+def test_the_list_names_chapters():
+    assert CHAPTERS.keys() >= NOT_YET
