@@ -204,6 +204,24 @@ def test_the_recipe_of_private_training_decides_chapters_that_show_it(
     assert parts_changed(before, after) == (["private"] if shown else [])
 
 
+def test_the_device_that_is_asked_for_decides(places, monkeypatch):
+    monkeypatch.delenv("MIA_DEVICE", raising=False)
+    before = decided()
+    assert "device" not in before  # what ran without it keeps its name
+    monkeypatch.setenv("MIA_DEVICE", "auto")
+    assert decided() == before
+    monkeypatch.setenv("MIA_DEVICE", "cuda")
+    gpu = decided()
+    assert parts_changed(before, gpu) == ["device"]
+    notebook = chapter(*CELLS, parameters=PARAMETERS)
+    for executed in (before, gpu):  # a page is not old because its reader has set it otherwise
+        now = state.decides(notebook, notebooks.parameters(notebook), recorded=executed)
+        assert parts_changed(executed, now) == []
+    monkeypatch.setenv("MIA_DEVICE", "tpu")
+    with pytest.raises(InputError, match="MIA_DEVICE='tpu'"):
+        decided()
+
+
 def test_tables_and_records_decide_those_that_declare_them(places):
     tables = PARAMETERS + "tables = ('costs',)"
     records = PARAMETERS + "records = ''"

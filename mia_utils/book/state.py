@@ -37,18 +37,21 @@ def decides(
     download : bool
         Whether a data set that is not here may be downloaded. If not, it is left empty.
     recorded : mapping, optional
-        An earlier value: a data set that is not here is believed to be what it was then.
+        An earlier value: a data set that is not here is believed to be what it was then, and the
+        models those of the device that was asked for then.
 
     Returns
     -------
     dict
         `code`, `package` (the part that the code uses), `parameters`, `data`, `architectures` and
-        `tables`, and `private` where there are private models; all of plain texts.
+        `tables`, `private` where there are private models, and `device` where `MIA_DEVICE` names
+        one; all of plain texts.
 
     Raises
     ------
     InputError
-        If a data set, an architecture, the records or a table cannot be found or read.
+        If a data set, an architecture, the records or a table cannot be found or read, or
+        `MIA_DEVICE` names no device.
     """
     cells = [cell["source"] for cell in code_cells(notebook)]
     earlier = (recorded or {}).get("data", {})
@@ -60,6 +63,7 @@ def decides(
         "architectures": {n: _architecture(n) for n in _named(values, "architecture")},
         "tables": _tables(values),
         **private_training(notebook),
+        **_device(recorded),
     }
 
 
@@ -69,6 +73,17 @@ def private_training(notebook: Mapping) -> dict[str, str]:
 
     trains = any("DPConfig" in cell["source"] for cell in code_cells(notebook))
     return {"private": str(RECIPE)} if trains or "records" in parameters(notebook) else {}
+
+
+def _device(recorded: Mapping | None) -> dict[str, str]:
+    """`device`, if `MIA_DEVICE` chooses which models a chapter shows.
+
+    What was executed does not become old where somebody looks at it with another setting.
+    """
+    from ..engine.place import asked_device
+
+    device = asked_device() if recorded is None else recorded.get("device", "auto")
+    return {} if device == "auto" else {"device": device}
 
 
 def run_hash(parts: Mapping) -> str:

@@ -20,10 +20,22 @@ def named_device(device: str = "auto") -> str:
     from ..training.device import resolve_device
 
     if device == "auto":
-        device = os.environ.get("MIA_DEVICE") or "auto"
-        if device not in ("auto", "cpu", "cuda"):
-            raise InputError(f"MIA_DEVICE={device!r}; expected 'auto', 'cpu' or 'cuda'")
+        device = asked_device()
     return device if device == "cuda" else resolve_device(device)
+
+
+def asked_device() -> str:
+    """$MIA_DEVICE: "auto" (also where it is not set), "cpu" or "cuda".
+
+    Raises
+    ------
+    InputError
+        If it is anything else.
+    """
+    device = os.environ.get("MIA_DEVICE") or "auto"
+    if device not in ("auto", "cpu", "cuda"):
+        raise InputError(f"MIA_DEVICE={device!r}; expected 'auto', 'cpu' or 'cuda'")
+    return device
 
 
 def named_precision(precision: str, device: str) -> str:
