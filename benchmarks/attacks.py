@@ -26,7 +26,9 @@ def _outputs(path: Path, models: int, records: int, classes: int) -> Outputs:
         row[:] = rng.standard_normal((records, classes), np.float32)
         row[np.arange(records), labels] += 3 + held
     logits.flush()
-    return Outputs(np.load(path, mmap_mode="r"), labels, members, fingerprint="bench")
+    return Outputs(
+        np.load(path, mmap_mode="r", allow_pickle=False), labels, members, fingerprint="bench"
+    )
 
 
 def _likelihood(folder: str, classes: int) -> dict[str, float]:

@@ -159,7 +159,7 @@ def modern(path: str | None, epochs: int) -> dict[str, float]:
         images, labels = loops.images(SHAPE, CLASSES, HALF + HALF // 10)
         split = np.arange(len(labels)) < HALF
     else:
-        with np.load(path) as archive:
+        with np.load(path, allow_pickle=False) as archive:
             images, labels, split = (archive[k] for k in ("images", "labels", "train"))
     members = np.zeros(len(labels), bool)
     inside = np.flatnonzero(split)

@@ -73,7 +73,7 @@ def measure(folder: Path, name: str) -> None:
 
 
 def compare(folder: Path, before: str, after: str) -> int:
-    a, b = (np.load(folder / f"{name}.npz") for name in (before, after))
+    a, b = (np.load(folder / f"{name}.npz", allow_pickle=False) for name in (before, after))
     moved = 0
     for name in a.files:
         scale = np.nanstd(a[name]) or 1.0

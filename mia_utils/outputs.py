@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import warnings
-import zipfile
 from dataclasses import dataclass, field, fields
 from dataclasses import replace as dataclass_replace
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 
 from .arrays import as_array, as_bool
 from .data import Pool
+from .data.archive import DAMAGED, one_line, read_arrays
 from .errors import InputError, InputWarning
 from .files import whole_file
 from .naming import class_numbers, id_numbers, member_mask
@@ -282,22 +282,26 @@ class Outputs:
         Raises
         ------
         InputError
-            If the file is missing, damaged, or lacks one of the arrays.
+            If the file is missing, damaged, larger than memory, or lacks one of the arrays.
         """
+        wanted = ("logits", "labels", "members", "evaluated", "ids", "meta")
         try:
-            with np.load(path, allow_pickle=False) as archive:
-                meta = json.loads(str(archive["meta"])) if "meta" in archive else {}
-                fields = {
-                    name: archive[name]
-                    for name in ("logits", "labels", "members", "evaluated", "ids")
-                    if name in archive
-                }
+            fields, _ = read_arrays(
+                Path(path), wanted, "save fewer models: outputs.select(models=...)"
+            )
+            meta = json.loads(str(fields.pop("meta", "{}")))
+            if not isinstance(meta, dict):
+                raise ValueError("its meta is no JSON object")
         except FileNotFoundError:
             raise InputError(
                 f"no file {path}; expected an archive that Outputs.save wrote"
             ) from None
-        except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-            raise InputError(f"{path} cannot be read as an Outputs archive: {error}") from None
+        except InputError:
+            raise
+        except (OSError, *DAMAGED) as error:
+            raise InputError(
+                f"{path} cannot be read as an Outputs archive: {one_line(error)}"
+            ) from None
         missing = {"logits", "labels", "members"} - fields.keys()
         if missing:
             raise InputError(f"{path} lacks {sorted(missing)}; expected logits, labels and members")

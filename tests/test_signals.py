@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import io
+import tracemalloc
+import zipfile
+
 import numpy as np
 import pytest
 from scipy.special import log_softmax, softmax
 
 from mia_utils import InputError, Outputs, signals
+from mia_utils.data import memory
 from mia_utils.outputs import align
 
 
@@ -157,6 +162,57 @@ def test_archives_that_are_none(tmp_path):
     np.savez(tmp_path / "half.npz", logits=np.zeros((1, 1, 2), np.float32))
     with pytest.raises(InputError, match="lacks"):
         Outputs.load(tmp_path / "half.npz")
+
+
+def stored(path, **changes):
+    """The archive of one `Outputs`, with some arrays replaced; an array as bytes is written as such."""
+    arrays = {
+        "logits": np.zeros((1, 2, 2), np.float32),
+        "labels": np.arange(2),
+        "members": [[1, 0]],
+    }
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, array in (arrays | changes).items():
+            content = io.BytesIO()
+            if not isinstance(array, bytes):
+                np.save(content, array)
+            archive.writestr(f"{name}.npy", content.getvalue() or array)
+    return path
+
+
+def claiming(shape, payload):
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        header, {"descr": "<f4", "fortran_order": False, "shape": shape}
+    )
+    return header.getvalue() + payload
+
+
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ({"labels": np.array([{}, {}])}, "allow_pickle"),
+        ({"logits": claiming((10**6, 100, 100), b"1234")}, "should have 40,000,000,000 bytes"),
+        ({"meta": np.array("[]")}, "no JSON object"),
+        ({"meta": np.array("{")}, "cannot be read"),
+    ],
+)
+def test_archives_that_would_do_harm(changes, words, tmp_path):
+    with pytest.raises(InputError, match=words):
+        Outputs.load(stored(tmp_path / "o.npz", **changes))
+
+
+def test_an_archive_that_unpacks_to_more_than_memory_is_not_unpacked(tmp_path, monkeypatch):
+    path = stored(tmp_path / "o.npz", logits=np.zeros((1, 2, 2_000_000), np.float32))
+    assert path.stat().st_size < 1e5
+    monkeypatch.setattr(memory, "physical_memory", lambda: 10_000_000)
+    tracemalloc.start()
+    try:
+        with pytest.raises(InputError, match=r"o.npz takes .* save fewer models"):
+            Outputs.load(path)
+        assert tracemalloc.get_traced_memory()[1] < 1e6
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize(

@@ -175,19 +175,32 @@ def opened(path: Path) -> Iterator[np.lib.npyio.NpzFile]:
             yield archive
 
 
+def read_arrays(
+    path: Path, wanted: tuple[str, ...], way_out: str
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    """The arrays of these names that the archive holds, and the names of all that it holds.
+
+    Raises
+    ------
+    InputError
+        If the arrays claim more than this machine's memory; it ends with `way_out`.
+    OSError, or one of `DAMAGED`
+        If the file cannot be read.
+    """
+    with opened(path) as archive:
+        found = [name for name in wanted if name in archive.files]
+        size = sum(_claimed_size(archive.zip, name) for name in found)
+        check_memory(size, str(path), way_out)
+        return {name: archive[name] for name in found}, archive.files
+
+
 def _read(path: Path, wanted: tuple[str, ...]) -> tuple[dict[str, np.ndarray], list[str]]:
-    """The arrays of these names that the archive holds, and the names of all that it holds."""
+    way_out = (
+        f"write {path.with_suffix('')}/images.npy and labels.npy, which are read from the disk as "
+        "needed"
+    )
     try:
-        with opened(path) as archive:
-            found = [name for name in wanted if name in archive.files]
-            size = sum(_claimed_size(archive.zip, name) for name in found)
-            check_memory(
-                size,
-                str(path),
-                f"write {path.with_suffix('')}/images.npy and labels.npy, which are read from "
-                "the disk as needed",
-            )
-            return {name: archive[name] for name in found}, archive.files
+        return read_arrays(path, wanted, way_out)
     except InputError:
         raise
     except (FileNotFoundError, PermissionError, IsADirectoryError) as error:

@@ -48,4 +48,4 @@ def stacked_logits(store: Store, names: tuple[str, ...]) -> np.ndarray:
                 stacked.flush()
                 del stacked
                 write_record(partial, {"names": list(names)})
-    return np.load(folder / LOGITS, mmap_mode="r")
+    return np.load(folder / LOGITS, mmap_mode="r", allow_pickle=False)
