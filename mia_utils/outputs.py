@@ -242,8 +242,8 @@ class Outputs:
         InputError
             If there is no such model or record.
         """
-        models = _positions(models, len(self), "models")
-        records = _positions(records, self.labels.size, "records")
+        models = positions(models, len(self), "models")
+        records = positions(records, self.labels.size, "records")
         every = records.size == self.labels.size and (records == np.arange(records.size)).all()
         pick = (lambda a: a[models]) if every else (lambda a: a[np.ix_(models, records)])
         part = object.__new__(Outputs)  # what it is taken from was checked
@@ -323,8 +323,14 @@ def _range(counts: np.ndarray, word: str) -> str:
     return (f"{low:,} to " if low < high else "") + f"{_count(high, word)} each"
 
 
-def _positions(chosen, size: int, name: str) -> np.ndarray:
-    """Positions int64 (n,) of what `select` is asked for."""
+def positions(chosen, size: int, name: str) -> np.ndarray:
+    """Positions int64 (n,) of what `select(name=chosen)` is asked for, out of `size`.
+
+    Raises
+    ------
+    InputError
+        If there is no such position, or a record (anything but a model) is asked for twice.
+    """
     if chosen is None:
         return np.arange(size)
     if not isinstance(chosen, slice):
@@ -334,17 +340,17 @@ def _positions(chosen, size: int, name: str) -> np.ndarray:
         if chosen.dtype.kind not in "biu":
             raise InputError(f"select({name}={chosen!r}); expected positions or a bool mask")
     try:
-        positions = np.atleast_1d(np.arange(size)[chosen])
+        found = np.atleast_1d(np.arange(size)[chosen])
     except IndexError:
         raise InputError(
             f"select({name}={chosen}); there are {size}, expected 0 to {size - 1}, or a bool mask "
             f"of that length"
         ) from None
-    if positions.ndim > 1:
-        raise InputError(f"select({name}=...) got shape {positions.shape}; expected one dimension")
-    if name == "records" and np.unique(positions).size != positions.size:
-        raise InputError("select(records=...) repeats a record; every record may appear once")
-    return positions
+    if found.ndim > 1:
+        raise InputError(f"select({name}=...) got shape {found.shape}; expected one dimension")
+    if name != "models" and np.unique(found).size != found.size:
+        raise InputError(f"select({name}=...) repeats a {name[:-1]}; every one may appear once")
+    return found
 
 
 def align(a: Outputs, b: Outputs) -> None:

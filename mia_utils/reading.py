@@ -172,8 +172,14 @@ def _by_model(values: np.ndarray, labels, members: np.ndarray, name: str) -> np.
     return found
 
 
-def _pairs(value, shape: tuple[int, int], name: str) -> np.ndarray:
-    """Bool (M, N) of all pairs, or of one model's records."""
+def pairs(value, shape: tuple[int, int], name: str) -> np.ndarray:
+    """Bool (M, N), from that or from (N,) or (N, 1) of one model.
+
+    Raises
+    ------
+    InputError
+        If the shape or type does not fit.
+    """
     array = as_bool(value, name)
     models, records = shape
     if array.shape == shape:
@@ -198,8 +204,8 @@ def _answers(logits, labels, members, evaluated, ids) -> Answers:
             f"labels run from {labels.min()} to {labels.max()}; with {classes} logits a record "
             f"they must lie in 0..{classes - 1}{hint}"
         )
-    members = _pairs(members, shape, "members")
-    evaluated = np.ones(shape, bool) if evaluated is None else _pairs(evaluated, shape, "evaluated")
+    members = pairs(members, shape, "members")
+    evaluated = np.ones(shape, bool) if evaluated is None else pairs(evaluated, shape, "evaluated")
     if ids is None:
         ids = np.arange(shape[1])
     else:

@@ -1,0 +1,528 @@
+"""`TokenOutputs`: what language models made of documents, token by token; ragged, maybe mapped."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from dataclasses import replace as dataclass_replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from ..arrays import as_array, as_integers, as_numbers
+from ..errors import InputError
+from ..files import whole_file
+from ..naming import id_numbers, member_mask
+from ..outputs import positions
+from ..reading import pairs
+from .archive import mapped_arrays
+
+PER_TOKEN = ("mean", "std", "ranks")
+"""Optional fields with one number a token, as `log_probs` has."""
+OPTIONAL = ("evaluated", "ids", *PER_TOKEN, "lowercase_log_probs", "neighbour_log_probs")
+_ROUNDING = 1e-4  # a log-softmax of half precision may lie this far above 0
+_FEWEST = 2  # log-probabilities of a document: of one alone there is no mean, no lowest share
+_AT_ONCE = 2**22  # tokens
+_SAMPLE = 1000  # documents of a kind whose perplexity the repr tells
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class TokenOutputs:
+    """Log-probabilities of the tokens of D documents under M language models, T tokens in all.
+
+    Documents differ in length, so that tokens lie one after the other: document d is
+    `log_probs[:, offsets[d]:offsets[d + 1]]`. `from_documents` takes lists, one a document.
+
+    Parameters
+    ----------
+    log_probs : float32 (M, T), or (T,) of one model
+        Natural logarithm of each token's probability given what precedes it in its document, in
+        evaluation mode. The first token counts only where the model was given something before it
+        (a start symbol); else leave it out. May be memory-mapped.
+    offsets : int64 (D + 1,)
+        From 0 to T.
+    members : bool (M, D), or (D,) of one model
+        Was the document in that model's training text?
+    evaluated : bool (M, D), default all True
+        May this pair be fitted on or scored?
+    ids : integers or texts (D,), default 0 .. D-1
+        With `fingerprint` they align two `TokenOutputs`. Texts become 63-bit hashes of themselves.
+    mean, std : float32 (M, T), optional
+        Mean and standard deviation of log p over the vocabulary, p being the model's own
+        probabilities at that position (Min-K%++ needs them).
+    ranks : int32 (M, T), optional
+        How many tokens of the vocabulary are likelier than this one (limits of the interface need
+        them: 0 is the token that greedy decoding would give).
+    texts : sequence of str (D,), optional
+    lowercase_log_probs : float32 (M, D), optional
+        Mean log-probability of the document's tokens once it is written in lower case.
+    neighbour_log_probs : float32 (M, D, P), optional
+        Mean log-probability of the tokens of P perturbed versions of each document.
+    groups : dict from a name to values (D,), optional
+        Kinds of documents: source, year.
+    names : tuple of str
+        Names of the models in the store, () if they are not there.
+    fingerprint : str
+        Of the corpus, "" if unknown.
+
+    Raises
+    ------
+    InputError
+        If shapes disagree; a document is empty or has a single log-probability; a number is NaN,
+        infinite or a positive log-probability; ids repeat.
+
+    >>> TokenOutputs([-1.0, -1.0, -3.0, -3.0], offsets=[0, 2, 4], members=[True, False])
+    TokenOutputs(1 model, 2 documents of 2 tokens; 1 member; perplexity 2.72 on members, 20.1 on others)
+    """
+
+    log_probs: np.ndarray
+    offsets: np.ndarray
+    members: np.ndarray
+    evaluated: np.ndarray | None = None
+    ids: np.ndarray | None = None
+    mean: np.ndarray | None = None
+    std: np.ndarray | None = None
+    ranks: np.ndarray | None = None
+    texts: tuple[str, ...] | None = None
+    lowercase_log_probs: np.ndarray | None = None
+    neighbour_log_probs: np.ndarray | None = None
+    groups: Mapping[str, np.ndarray] = field(default_factory=dict)
+    names: tuple[str, ...] = ()
+    fingerprint: str = ""
+
+    def __post_init__(self) -> None:
+        log_probs = _floats(self.log_probs, "log_probs", 2)
+        offsets = _offsets(self.offsets, log_probs.shape[1])
+        shape = (len(log_probs), offsets.size - 1)
+        ids = np.arange(shape[1]) if self.ids is None else id_numbers(self.ids)
+        if ids.shape != shape[1:] or np.unique(ids).size != ids.size:
+            raise InputError(
+                f"ids have shape {ids.shape} or repeat; expected a different one for each of "
+                f"{shape[1]} documents"
+            )
+        _check_lengths(np.diff(offsets), ids)
+        members = pairs(member_mask(self.members, self.ids, shape[1]), shape, "members")
+        evaluated = self.evaluated
+        checked = {
+            "offsets": offsets,
+            "ids": ids,
+            "members": members,
+            "evaluated": np.ones(shape, bool)
+            if evaluated is None
+            else pairs(evaluated, shape, "evaluated"),
+            "names": tuple(self.names),
+            "texts": _texts(self.texts, shape[1]),
+            "groups": _groups(self.groups, shape[1]),
+        }
+        if self.names and len(self.names) != shape[0]:
+            raise InputError(f"{len(self.names)} names for {shape[0]} models")
+        checked["log_probs"] = _log_probs(log_probs, offsets, ids)
+        for name in PER_TOKEN:
+            if (value := getattr(self, name)) is not None:
+                checked[name] = _per_token(value, name, log_probs.shape, offsets, ids)
+        for name, dimensions in (("lowercase_log_probs", 2), ("neighbour_log_probs", 3)):
+            if (value := getattr(self, name)) is not None:
+                checked[name] = _per_document(value, name, dimensions, shape)
+        self._set(checked)
+
+    def _set(self, values: Mapping) -> None:
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+    @classmethod
+    def from_documents(cls, log_probs: Sequence, members, **fields) -> TokenOutputs:
+        """From a list with one array a document, or a list of such lists, one a model.
+
+        Parameters
+        ----------
+        log_probs : D sequences of numbers, or M times D of them
+        members : as the class
+        fields
+            As the class; `mean`, `std` and `ranks` are lists like `log_probs`.
+
+        Raises
+        ------
+        InputError
+            As the class; if two models, or two fields, have different numbers of tokens for a
+            document.
+
+        >>> TokenOutputs.from_documents([[-1.0, -2.0], [-3.0, -3.0, -3.0]], members=[1, 0]).offsets
+        array([0, 2, 5])
+        """
+        lengths, flat = _flattened(log_probs, "log_probs")
+        for name in PER_TOKEN:
+            if fields.get(name) is not None:
+                own, fields[name] = _flattened(fields[name], name)
+                _same_lengths(own, lengths, name)
+        return cls(flat, np.concatenate([[0], np.cumsum(lengths)]), members, **fields)
+
+    def __len__(self) -> int:
+        return len(self.log_probs)
+
+    @property
+    def documents(self) -> int:
+        """Number of documents D."""
+        return self.offsets.size - 1
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Tokens of each document, int64 (D,)."""
+        return np.diff(self.offsets)
+
+    def __repr__(self) -> str:
+        """How many of what, and the perplexity of members and others (of 1,000 documents of each)."""
+        low, high = int(self.lengths.min()), int(self.lengths.max())
+        parts = [
+            f"{_count(len(self), 'model')}, {_count(self.documents, 'document')} of "
+            + (f"{low:,} to " if low < high else "")
+            + _count(high, "token"),
+            _range((self.members & self.evaluated).sum(axis=1), "member"),
+        ]
+        if not self.evaluated.all():
+            parts.append(_range(self.evaluated.sum(axis=1), "evaluated document"))
+        told = [
+            f"{np.exp(loss):.3g} on {who}"
+            for who, kind in (("members", self.members), ("others", ~self.members))
+            if (loss := self._loss(kind & self.evaluated)) is not None
+        ]
+        if told:
+            parts.append(f"perplexity {', '.join(told)}")
+        there = [n for n in (*PER_TOKEN, "texts", *OPTIONAL[-2:]) if getattr(self, n) is not None]
+        there += [f"groups by {name}" for name in self.groups]
+        if there:
+            parts.append(f"with {', '.join(there)}")
+        return f"TokenOutputs({'; '.join(parts)})"
+
+    def _loss(self, chosen: np.ndarray) -> float | None:
+        """Mean loss in nats of the tokens of chosen pairs, bool (M, D); of a sample of each model."""
+        total, tokens = 0.0, 0
+        for model, kept in enumerate(chosen):
+            rows = np.flatnonzero(kept)
+            if rows.size > _SAMPLE:
+                rows = np.random.default_rng(0).choice(rows, _SAMPLE, replace=False)
+            for row in rows:
+                part = self.log_probs[model, self.offsets[row] : self.offsets[row + 1]]
+                total -= float(part.sum(dtype=np.float64))
+                tokens += part.size
+        return total / tokens if tokens else None
+
+    def replace(self, **changes) -> TokenOutputs:
+        """A copy with some fields changed (validated again)."""
+        return dataclass_replace(self, **changes)
+
+    def judged_on(self, evaluated) -> TokenOutputs:
+        """The same with other evaluated pairs, bool (M, D); log-probabilities are not read again."""
+        return self._with(evaluated=pairs(evaluated, self.members.shape, "evaluated"))
+
+    def select(self, models=None, documents=None) -> TokenOutputs:
+        """Some models and some documents: each an int, slice, index array or bool mask.
+
+        Raises
+        ------
+        InputError
+            If there is no such model or document, or one is asked for twice.
+        """
+        part = self
+        if models is not None:
+            rows = positions(models, len(self), "models")
+            whole = ("log_probs", "members", "evaluated", *PER_TOKEN, *OPTIONAL[-2:])
+            changes = {name: _taken(getattr(self, name), rows) for name in whole}
+            names = tuple(self.names[i] for i in rows) if self.names else ()
+            part = part._with(**changes, names=names)
+        if documents is not None:
+            part = part._documents(positions(documents, self.documents, "documents"))
+        return part
+
+    def _documents(self, rows: np.ndarray) -> TokenOutputs:
+        lengths = self.lengths[rows]
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        tokens = np.arange(offsets[-1]) + np.repeat(self.offsets[rows] - offsets[:-1], lengths)
+        changes = {n: _taken(getattr(self, n), tokens, 1) for n in ("log_probs", *PER_TOKEN)}
+        for name in ("members", "evaluated", *OPTIONAL[-2:]):
+            changes[name] = _taken(getattr(self, name), rows, 1)
+        texts = None if self.texts is None else tuple(self.texts[row] for row in rows)
+        groups = {name: values[rows] for name, values in self.groups.items()}
+        return self._with(
+            offsets=offsets, ids=self.ids[rows], texts=texts, groups=groups, **changes
+        )
+
+    def _with(self, **changes) -> TokenOutputs:
+        """A copy with parts of checked fields, which are not checked again."""
+        part = object.__new__(TokenOutputs)
+        part._set({each.name: getattr(self, each.name) for each in fields(self)} | changes)
+        return part
+
+    # ---- files -----------------------------------------------------------------------------------
+
+    def save(self, path: str | os.PathLike) -> Path:
+        """Write everything to one uncompressed .npz, atomically (write, then rename)."""
+        arrays = {
+            name: getattr(self, name) for name in ("log_probs", "offsets", "members", *OPTIONAL)
+        }
+        arrays = {name: value for name, value in arrays.items() if value is not None}
+        arrays |= {f"group_{name}": values for name, values in self.groups.items()}
+        if self.texts is not None:  # UTF-8: an array of texts pads all to the longest
+            encoded = [text.encode("utf-8", "surrogatepass") for text in self.texts]
+            arrays["texts_utf8"] = np.frombuffer(b"".join(encoded), np.uint8)
+            arrays["texts_offsets"] = np.concatenate([[0], np.cumsum([len(e) for e in encoded])])
+        meta = json.dumps({"fingerprint": self.fingerprint, "names": self.names})
+        with whole_file(path) as partial, open(partial, "wb") as file:
+            np.savez(file, **arrays, meta=np.array(meta))
+        return Path(path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> TokenOutputs:
+        """Read what `save` wrote, memory-mapped.
+
+        Raises
+        ------
+        InputError
+            If the file is missing, damaged, or lacks one of the arrays.
+        """
+        arrays = mapped_arrays(path)
+        missing = {"log_probs", "offsets", "members"} - arrays.keys()
+        if missing:
+            raise InputError(
+                f"{path} lacks {sorted(missing)}; expected log_probs, offsets and members"
+            )
+        found: dict = {
+            n: arrays[n] for n in ("log_probs", "offsets", "members", *OPTIONAL) if n in arrays
+        }
+        for name in ("offsets", "members", "evaluated", "ids"):
+            if name in found:
+                found[name] = np.array(found[name])
+        found["groups"] = {
+            name.removeprefix("group_"): np.array(values)
+            for name, values in arrays.items()
+            if name.startswith("group_")
+        }
+        try:
+            if "texts_utf8" in arrays:
+                found["texts"] = _decoded(arrays["texts_utf8"], arrays["texts_offsets"])
+            meta = json.loads(str(arrays["meta"])) if "meta" in arrays else {}
+            found |= {"fingerprint": meta.get("fingerprint", ""), "names": meta.get("names", ())}
+            return cls(**found)
+        except (KeyError, ValueError, AttributeError) as error:
+            raise InputError(f"{path}: {' '.join(str(error).split())}") from None
+
+
+def _decoded(utf8: np.ndarray, offsets: np.ndarray) -> tuple[str, ...]:
+    whole = np.asarray(utf8).tobytes()
+    places = np.asarray(offsets).tolist()
+    return tuple(whole[a:b].decode("utf-8", "surrogatepass") for a, b in pairwise(places))
+
+
+def _taken(values: np.ndarray | None, rows: np.ndarray, axis: int = 0) -> np.ndarray | None:
+    """`values` at `rows` along an axis: a view where they follow each other, so that a memory map
+    stays one."""
+    if values is None:
+        return None
+    if rows.size and (np.diff(rows) == 1).all():
+        part = slice(rows[0], rows[-1] + 1)
+        return values[part] if axis == 0 else values[:, part]
+    return np.take(values, rows, axis=axis)
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number:,} {word}{'s' if number != 1 else ''}"
+
+
+def _range(counts: np.ndarray, word: str) -> str:
+    low, high = int(counts.min()), int(counts.max())
+    if counts.size == 1:
+        return _count(high, word)
+    return (f"{low:,} to " if low < high else "") + f"{_count(high, word)} each"
+
+
+# ---- what is checked -----------------------------------------------------------------------------
+
+
+def _floats(value, name: str, dimensions: int) -> np.ndarray:
+    """float32 with so many dimensions; the first may be missing where there is one model."""
+    lists = "write TokenOutputs.from_documents(log_probs, members) for lists, one a document"
+    try:
+        array = as_numbers(value, name)
+    except InputError as error:
+        raise InputError(f"{error}: {lists}" if dimensions == 2 else str(error)) from None
+    if array.ndim == dimensions - 1:
+        array = array[None]
+    if array.ndim != dimensions:
+        expected = ("(models, tokens)", "(models, documents, neighbours)")[dimensions == 3]
+        raise InputError(f"{name} have shape {array.shape}; expected {expected}: {lists}")
+    return array if array.dtype == np.float32 else array.astype(np.float32)
+
+
+def _offsets(value, tokens: int) -> np.ndarray:
+    offsets = as_integers(value, "offsets")
+    if offsets.ndim != 1 or offsets.size < 2:
+        raise InputError(
+            f"offsets have shape {offsets.shape}; expected (documents + 1,), from 0 to the number "
+            "of tokens, and at least one document"
+        )
+    lengths = np.diff(offsets)
+    if offsets[0] or offsets[-1] != tokens or (lengths < 0).any():
+        hint = ""
+        if offsets.sum() == tokens:
+            hint = ": write numpy.concatenate([[0], numpy.cumsum(lengths)]) if these are lengths"
+        raise InputError(
+            f"offsets run from {offsets[0]} to {offsets[-1]}"
+            f"{' and fall' if (lengths < 0).any() else ''}; expected from 0 to {tokens}, the number "
+            f"of log-probabilities of a model, never falling{hint}"
+        )
+    return offsets
+
+
+def _check_lengths(lengths: np.ndarray, ids: np.ndarray) -> None:
+    short = np.flatnonzero(lengths < _FEWEST)
+    if short.size:
+        first = short[0]
+        what = "is empty" if lengths[first] == 0 else "has one log-probability"
+        raise InputError(
+            f"document {ids[first]} {what} ({short.size} such documents); an attack needs at least "
+            f"{_FEWEST}: leave it out, or join it with the next"
+        )
+
+
+def _log_probs(array: np.ndarray, offsets: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """Log-probabilities that are numbers and at most 0, what rounding put above it set to 0."""
+    above = False
+    for model, row in enumerate(array):
+        for start in range(0, row.size, _AT_ONCE):
+            part = row[start : start + _AT_ONCE]
+            bad = ~(np.isfinite(part) & (part <= _ROUNDING))
+            if bad.any():
+                _refuse_log_prob(row, model, start + int(bad.argmax()), offsets, ids)
+            above |= bool((part > 0).any())
+    return np.minimum(array, 0) if above else array
+
+
+def _refuse_log_prob(row: np.ndarray, model: int, token: int, offsets, ids) -> None:
+    value, first = float(row[token]), int(np.searchsorted(offsets, token, side="right")) - 1
+    if np.isnan(value):
+        advice = "leave the first token of a document out if nothing precedes it"
+    elif value == -np.inf:
+        advice = "write numpy.maximum(log_probs, -100) if a token may have the probability 0"
+    elif not (row < 0).any() and row.max() <= 1:
+        advice = "write numpy.log(p) if these are probabilities"
+    else:
+        advice = "write -losses if these are losses"
+    raise InputError(
+        f"log_probs of model {model} hold {value:g} at token {token - offsets[first]} of document "
+        f"{ids[first]}; expected finite log-probabilities of at most 0: {advice}"
+    )
+
+
+def _per_token(value, name: str, shape: tuple[int, int], offsets, ids) -> np.ndarray:
+    array = _floats(value, name, 2) if name != "ranks" else np.atleast_2d(as_integers(value, name))
+    if array.shape != shape:
+        raise InputError(
+            f"{name} {_have(name)} shape {array.shape}, log_probs {shape}; expected one number a "
+            "token in both"
+        )
+    for model, row in enumerate(array):
+        # A mean of log p is at most 0, a deviation or a rank at least 0.
+        bad = ~np.isfinite(row) | ((row > _ROUNDING) if name == "mean" else (row < 0))
+        if bad.any():
+            token = int(bad.argmax())
+            document = int(np.searchsorted(offsets, token, side="right")) - 1
+            raise InputError(
+                f"{name} of model {model} {_have(name)} {row[token]:g} at token "
+                f"{token - offsets[document]} of document {ids[document]}; expected finite numbers "
+                f"of at {'most' if name == 'mean' else 'least'} 0"
+            )
+    return array if name != "ranks" else array.astype(np.int32, copy=False)
+
+
+def _have(name: str) -> str:
+    return "have" if name.endswith("s") else "has"
+
+
+def _per_document(value, name: str, dimensions: int, shape: tuple[int, int]) -> np.ndarray:
+    array = _floats(value, name, dimensions)
+    if array.shape[:2] != shape or 0 in array.shape:
+        expected = "(models, documents)" if dimensions == 2 else "(models, documents, neighbours)"
+        raise InputError(
+            f"{name} have shape {array.shape}; expected {expected} with {shape[0]} and {shape[1]}"
+        )
+    bad = ~(np.isfinite(array) & (array <= _ROUNDING))
+    if bad.any():
+        place = tuple(int(i) for i in np.argwhere(bad)[0])
+        raise InputError(
+            f"{name}{list(place)} is {array[place]:g}; expected a mean log-probability, finite and "
+            "at most 0"
+        )
+    return np.minimum(array, 0)
+
+
+def _texts(texts, documents: int) -> tuple[str, ...] | None:
+    if texts is None:
+        return None
+    if isinstance(texts, str):
+        raise InputError("texts is one text; expected a list, one text a document")
+    found = tuple(texts.tolist() if isinstance(texts, np.ndarray) else texts)
+    wrong = [text for text in found if not isinstance(text, str)]
+    if wrong:
+        raise InputError(f"texts hold {wrong[0]!r}; expected a list of str, one a document")
+    if len(found) != documents:
+        raise InputError(f"{len(found)} texts for {documents} documents")
+    return found
+
+
+def _groups(groups: Mapping, documents: int) -> dict[str, np.ndarray]:
+    found = {str(name): np.asarray(values).astype(str) for name, values in (groups or {}).items()}
+    for name, values in found.items():
+        if values.shape != (documents,):
+            raise InputError(
+                f"group {name!r} has shape {values.shape}; expected one value a document, "
+                f"({documents},)"
+            )
+    return found
+
+
+# ---- lists of documents --------------------------------------------------------------------------
+
+
+def _flattened(nested: Sequence, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Lengths (D,) and numbers (M, T) of M times D sequences, or of D of one model."""
+    try:
+        by_model = nested if np.ndim(nested[0][0]) else [nested]
+        rows = [
+            [np.atleast_1d(as_array(each, name)) for each in documents] for documents in by_model
+        ]
+    except (TypeError, IndexError, KeyError):
+        raise InputError(
+            f"{name}: expected a list with one sequence of numbers a document, none of them empty, "
+            "or a list of such lists, one a model"
+        ) from None
+    lengths = [np.array([each.size for each in documents]) for documents in rows]
+    for model, own in enumerate(lengths):
+        _same_lengths(own, lengths[0], f"{name} of model {model}")
+    return lengths[0], np.stack([np.concatenate([e.ravel() for e in row]) for row in rows])
+
+
+def _same_lengths(own: np.ndarray, lengths: np.ndarray, what: str) -> None:
+    if own.size != lengths.size:
+        raise InputError(f"{what}: {own.size} documents; the others have {lengths.size}")
+    differing = np.flatnonzero(own != lengths)
+    if differing.size:
+        first = differing[0]
+        raise InputError(
+            f"{what}: document {first} has {own[first]} tokens, elsewhere {lengths[first]} "
+            f"({differing.size} such documents); expected the same tokens for all"
+        )
+
+
+def check_tokens(value, role: str) -> TokenOutputs:
+    """`value`, if it is one `TokenOutputs`.
+
+    Raises
+    ------
+    InputError
+        If it is anything else; `role` (such as "MinKAttack.score(target)") says where.
+    """
+    if not isinstance(value, TokenOutputs):
+        raise InputError(f"{role} got {type(value).__name__}; expected TokenOutputs")
+    return value
