@@ -38,6 +38,8 @@ class Needs(NamedTuple):
         The target's outputs for records that are not audited.
     queries : bool
         May there be several queries of a record, a sequence of `Outputs`?
+    fields : tuple of str
+        Optional fields of the outputs that must be there.
     """
 
     fit: bool = False
@@ -45,6 +47,7 @@ class Needs(NamedTuple):
     held: int = 0
     population: bool = False
     queries: bool = False
+    fields: tuple[str, ...] = ()
 
 
 class Attack(BaseEstimator):
@@ -126,7 +129,7 @@ class Attack(BaseEstimator):
             If an argument cannot be used, or `target` is no Outputs.
         """
         self.check_arguments()
-        check_outputs(target, f"{type(self).__name__}.score(target)")
+        self._check_answers(target, "score(target)")
         scores = np.full(target.members.shape, np.nan)
         for model, used in enumerate(target.evaluated):
             if used.any():
@@ -184,7 +187,7 @@ class Attack(BaseEstimator):
             self.threshold_ = None
 
     def _check_both_kinds(self, shadow: Outputs) -> None:
-        check_outputs(shadow, f"{type(self).__name__}.fit(shadow)")
+        self._check_answers(shadow, "fit(shadow)")
         held = int(shadow.members[shadow.evaluated].sum())
         free = int(shadow.evaluated.sum()) - held
         if not held or not free:
@@ -192,6 +195,10 @@ class Attack(BaseEstimator):
                 f"the shadow models have {held} evaluated members and {free} evaluated "
                 f"non-members; {type(self).__name__} needs both"
             )
+
+    def _check_answers(self, answers, where: str) -> None:
+        """InputError unless `answers` are what this attack reads."""
+        check_outputs(answers, f"{type(self).__name__}.{where}")
 
     def _check_fitted(self, attribute: str) -> None:
         if not hasattr(self, attribute):

@@ -27,6 +27,13 @@ class PerRecordAttack(Attack):
     A subclass says what it `needs`, what it reads off a model (`_signal`), what it keeps of the
     shadow models (`_statistics`), what it derives from that (`_finish`) and how it compares
     (`_compare`). Its argument `seed` decides which shadow models are dropped where one is left out.
+
+    Attributes
+    ----------
+    left_out_ : list of int
+        Shadow models that were left out in turn; none with a threshold set by hand.
+    left_out_scores_ : float64 (left out, N)
+        What they scored, NaN where not evaluated: the threshold is theirs.
     """
 
     seed: int
@@ -81,6 +88,7 @@ class PerRecordAttack(Attack):
         for row, model, statistics in zip(scores, left_out, fits[1:], strict=True):
             rows = np.flatnonzero(first.evaluated[model] & self._enough(statistics))
             row[rows] = self._left_out(first, model, statistics, signals[model], rows)
+        self.left_out_, self.left_out_scores_ = left_out, scores
         self._set_threshold(scores, first.members[left_out])
         return self
 
@@ -146,11 +154,13 @@ class PerRecordAttack(Attack):
         bad = ~self._enough(self.statistics_)[rows]
         if bad.any():
             row = rows[bad.argmax()]
-            out, held = self.statistics_.count[:, row]
-            have = f"{out} shadow models that did not hold it"
-            if self.needs.held:
-                have += f" and {held} that did"
-            raise InputError(
-                f"record {self.records_.ids[row]} has {have}; {type(self).__name__} needs "
-                f"{self.needs.out}{' of each' if self.needs.held else ''}: train more, or do not evaluate it"
-            )
+            self._refuse_counts(f"record {self.records_.ids[row]}", self.statistics_.count[:, row])
+
+    def _refuse_counts(self, record: str, count: np.ndarray) -> None:
+        have = f"{count[OUT]} shadow models that did not hold it"
+        if self.needs.held:
+            have += f" and {count[IN]} that did"
+        raise InputError(
+            f"{record} has {have}; {type(self).__name__} needs "
+            f"{self.needs.out}{' of each' if self.needs.held else ''}: train more, or do not evaluate it"
+        )

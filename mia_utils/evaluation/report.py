@@ -263,7 +263,7 @@ def evaluate(
     ----------
     attack : a fitted attack, or float (records,) or (models, records)
         Scores: higher means more likely a member; +-inf allowed, NaN only where not evaluated.
-    target : Outputs, or a sequence of them for an attack that takes several queries
+    target : Outputs or TokenOutputs, or a sequence for an attack that takes several queries
         The audited models: who their members are and which pairs are evaluated.
     members, evaluated : bool, the shape of the scores
         In place of `target`. By default the pairs count whose score is not NaN.
@@ -305,7 +305,7 @@ def evaluate(
         scores = as_numbers(attack, "scores")
     if target is not None:
         truth = target[0] if isinstance(target, (list, tuple)) and target else target
-        if not isinstance(truth, Outputs):
+        if not (hasattr(truth, "members") and hasattr(truth, "evaluated")):
             raise InputError(
                 f"evaluate(..., target) got {type(truth).__name__}; expected Outputs, or write "
                 "evaluate(scores, members=members)"
