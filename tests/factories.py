@@ -5,6 +5,9 @@ from __future__ import annotations
 from sklearn.linear_model import LogisticRegression
 
 from mia_utils import attacks
+from mia_utils.text import attacks as text
+from mia_utils.text.blind import BlindAttack
+from mia_utils.text.shadow import DocumentAttack, LossRatioAttack
 
 FACTORIES = {
     "random": attacks.RandomAttack,
@@ -49,3 +52,22 @@ FACTORIES = {
     "quantile": attacks.QuantileAttack,
 }
 """`attack()` makes one. Each is fitted with both shadow models and a population."""
+
+TOKEN_FACTORIES = {
+    "perplexity": text.PerplexityAttack,
+    "perplexity_windows": lambda: text.PerplexityAttack(window=8),
+    "zlib": text.ZlibAttack,
+    "lowercase": text.LowercaseAttack,
+    "neighbourhood": text.NeighbourhoodAttack,
+    "min_k": text.MinKAttack,
+    "min_k_windows": lambda: text.MinKAttack(window=8, aggregate="mean"),
+    "min_k_plus_plus": text.MinKPlusPlusAttack,
+    "document_ratio": lambda: DocumentAttack(LossRatioAttack()),
+    "document_difference": lambda: DocumentAttack(attacks.CalibratedAttack()),
+    "document_lira": lambda: DocumentAttack(attacks.LiRA()),
+    "document_lira_windows": lambda: DocumentAttack(attacks.LiRA(), window=8),
+    "document_rmia": lambda: DocumentAttack(attacks.RMIA()),
+    "document_rmia_windows": lambda: DocumentAttack(attacks.RMIA(), window=8, aggregate="max"),
+    "blind": BlindAttack,
+}
+"""The same for attacks on the log-probabilities of tokens."""

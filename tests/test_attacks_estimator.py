@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from factories import FACTORIES
+from factories import FACTORIES, TOKEN_FACTORIES
 from sklearn.base import clone, is_classifier
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LinearRegression
@@ -17,25 +17,40 @@ from sklearn.utils.estimator_checks import (
 )
 from sklearn.utils.validation import check_is_fitted
 from synthetic import scene
+from tokens import token_scene
 
 from mia_utils import Pool, attacks
 from mia_utils.attacks import Attack, Needs
 from mia_utils.errors import InputError
+from mia_utils.text.attacks import MinKAttack, PerplexityAttack, TokenAttack, ZlibAttack
+from mia_utils.text.blind import BlindAttack
+from mia_utils.text.shadow import DocumentAttack
 
 POOL = Pool.from_arrays("toy", np.zeros((40, 3)), np.arange(40) % 2)
+FITTED = {**FACTORIES, **TOKEN_FACTORIES}
 EVERY = {
-    **FACTORIES,
+    **FITTED,
     "augmentation": attacks.AugmentationAttack,
     "boundary": lambda: attacks.BoundaryAttack(POOL),
     "gradient": lambda: attacks.GradientAttack(POOL),
 }
 CLASSES = {type(make()): name for name, make in reversed(EVERY.items())}
-REQUIRED = (attacks.StackedAttack, attacks.BoundaryAttack, attacks.GradientAttack)
+REQUIRED = (
+    attacks.StackedAttack, attacks.BoundaryAttack, attacks.GradientAttack, DocumentAttack,
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def given():
-    return scene(8, seed=6, shadow_leak=2.0, target_leak=2.0)
+def scenes():
+    leak = {"shadow_leak": 2.0, "target_leak": 2.0}
+    return {False: scene(8, seed=6, **leak), True: token_scene(8, seed=6, **leak)}
+
+
+@pytest.fixture
+def given(request, scenes):
+    """Outputs of classifiers, or of language models for an attack on those."""
+    parameters = request.node.callspec.params if hasattr(request.node, "callspec") else {}
+    return scenes[parameters.get("name") in TOKEN_FACTORIES]
 
 
 @pytest.mark.parametrize(
@@ -67,7 +82,7 @@ def test_a_clone_has_the_same_arguments_and_nothing_learned(name, given):
     twin = clone(attack)
     assert type(twin) is type(attack) and described(twin) == described(attack)
     assert twin is not attack
-    if name not in FACTORIES:
+    if name not in FITTED:
         return
     attack.fit(given.shadow, given.population)
     before = attack.score(given.target)
@@ -77,11 +92,15 @@ def test_a_clone_has_the_same_arguments_and_nothing_learned(name, given):
     np.testing.assert_array_equal(again.score(given.target), before)
 
 
-@pytest.mark.parametrize("name", FACTORIES)
+def answers(outputs) -> np.ndarray:
+    return outputs.log_probs if hasattr(outputs, "log_probs") else outputs.logits
+
+
+@pytest.mark.parametrize("name", FITTED)
 def test_fit_leaves_arguments_as_they_were_and_marks_what_it_learned(name, given):
-    attack = FACTORIES[name]()
+    attack = FITTED[name]()
     before = dict(vars(attack))
-    shadow = given.shadow.logits.copy()
+    shadow = answers(given.shadow).copy()
     with pytest.raises(NotFittedError):
         check_is_fitted(attack)
     assert attack.fit(given.shadow, given.population) is attack
@@ -90,18 +109,19 @@ def test_fit_leaves_arguments_as_they_were_and_marks_what_it_learned(name, given
         assert vars(attack)[key] is value
     new = set(vars(attack)) - set(before)
     assert all(key.endswith("_") and not key.startswith("_") for key in new), new
-    np.testing.assert_array_equal(given.shadow.logits, shadow)
+    np.testing.assert_array_equal(answers(given.shadow), shadow)
     fitted = set(vars(attack))
     attack.score(given.target)
     assert set(vars(attack)) == fitted and not is_classifier(attack)
 
 
-@pytest.mark.parametrize("name", FACTORIES)
+@pytest.mark.parametrize("name", FITTED)
 def test_a_second_fit_forgets_the_first(name, given):
-    other = scene(8, seed=7, shadow_leak=0.0, target_leak=0.0)
-    attack = FACTORIES[name]().fit(other.shadow, other.population)
+    other = token_scene if name in TOKEN_FACTORIES else scene
+    other = other(8, seed=7, shadow_leak=0.0, target_leak=0.0)
+    attack = FITTED[name]().fit(other.shadow, other.population)
     attack.fit(given.shadow, given.population)
-    fresh = FACTORIES[name]().fit(given.shadow, given.population)
+    fresh = FITTED[name]().fit(given.shadow, given.population)
     assert attack.threshold_ == fresh.threshold_
     np.testing.assert_array_equal(attack.score(given.target), fresh.score(given.target))
 
@@ -149,6 +169,39 @@ WRONG = [
 ]
 
 
+WRONG_ON_TOKENS = [
+    (PerplexityAttack(threshold=0.5), "a perplexity of at least 1"),
+    (PerplexityAttack(window=0), "window is 0; expected an integer of at least 1"),
+    (ZlibAttack(aggregate="sum"), "expected one of 'max', 'mean'"),
+    (MinKAttack(share=0), r"share is 0; expected a share in \(0, 1\]"),
+    (MinKAttack(share=20), "share is 20"),
+    (BlindAttack(features="bytes"), "expected one of 'words', 'characters'"),
+    (BlindAttack(folds=1), "folds is 1; expected an integer of at least 2"),
+    (DocumentAttack(attacks.LossAttack()), "LossAttack.*expected LiRA"),
+    (DocumentAttack(attacks.LiRA), "expected LiRA"),
+    (DocumentAttack(attacks.RMIA(a=2)), "a is 2"),
+    (DocumentAttack(attacks.LiRA(), window="8"), "window is '8'"),
+]
+
+
+@pytest.mark.parametrize(("attack", "message"), WRONG_ON_TOKENS, ids=lambda v: repr(v)[:60])
+def test_so_are_the_arguments_of_attacks_on_tokens(attack, message, scenes):
+    with pytest.raises(InputError, match=message) as caught:
+        attack.fit(*scenes[True][:2])
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", TOKEN_FACTORIES)
+def test_outputs_of_another_kind_are_refused(name, scenes):
+    tokens, logits = scenes[True], scenes[False]
+    attack = FITTED[name]().fit(tokens.shadow, tokens.population)
+    with pytest.raises(InputError, match="got Outputs; expected TokenOutputs"):
+        attack.score(logits.target)
+    with pytest.raises(InputError, match="got TokenOutputs; expected Outputs"):
+        attacks.LossAttack().score(tokens.target)
+    assert isinstance(attack, (TokenAttack, BlindAttack, DocumentAttack))
+
+
 @pytest.mark.parametrize(("attack", "message"), WRONG, ids=lambda value: repr(value)[:60])
 def test_what_is_stored_as_given_is_checked_in_fit(attack, message, given):
     with pytest.raises(InputError, match=message) as caught:
@@ -175,14 +228,14 @@ def test_attacks_that_need_no_fit_check_in_score(attack, message, given):
 # ---- what an attack needs ----
 
 
-@pytest.mark.parametrize("name", FACTORIES)
+@pytest.mark.parametrize("name", FITTED)
 def test_an_attack_says_what_it_needs(name, given):
     """Each claim is tried: without it the attack refuses, with it the attack scores."""
-    needs = FACTORIES[name]().needs
+    needs = FITTED[name]().needs
     shadow, population, target = given
 
     def scores(shadow, population):
-        return np.isfinite(FACTORIES[name]().fit(shadow, population).score(target)).all()
+        return np.isfinite(FITTED[name]().fit(shadow, population).score(target)).all()
 
     assert scores(shadow, population if needs.population else None)
     if needs.population:
@@ -190,9 +243,9 @@ def test_an_attack_says_what_it_needs(name, given):
             scores(shadow, None)
     if needs.fit:
         with pytest.raises(InputError, match="not fitted"):
-            FACTORIES[name]().score(target)
+            FITTED[name]().score(target)
     else:
-        assert np.isfinite(FACTORIES[name]().score(target)).all()
+        assert np.isfinite(FITTED[name]().score(target)).all()
     if name == "stacked":
         assert needs == Needs(fit=True, out=1, held=1, population=True)
         return
@@ -205,10 +258,14 @@ def test_an_attack_says_what_it_needs(name, given):
                 last[:left] = group
                 few = shadow.replace(members=members)
                 if left < least:
-                    with pytest.raises(InputError, match="record 200"):
+                    with pytest.raises(InputError, match="(record|document) 200"):
                         scores(few, population)
                 else:
                     assert scores(few, population)
+    for field in needs.fields:
+        without = target.replace(**{field: None})
+        with pytest.raises(InputError, match=rf"needs .*outputs\.replace\(.*{field}="):
+            FITTED[name]().fit(shadow, population).score(without)
     if needs.queries:
-        two = FACTORIES[name]().fit([shadow, shadow], population).score([target, target])
+        two = FITTED[name]().fit([shadow, shadow], population).score([target, target])
         assert np.isfinite(two).all()
