@@ -26,8 +26,6 @@ NOT_YET = {
     "08_defenses",
     "09_differential_privacy",
     "10_experiments",
-    "11_results",
-    "12_claims",
     "13_pitfalls",
     "14_discussion",
     "15_audit",

@@ -433,3 +433,32 @@ def test_a_table_that_a_chapter_does_not_declare_is_not_read(tmp_path, monkeypat
         read_table("costs", ("other",))
     with pytest.raises(InputError, match="no table .*other.csv"):
         read_table("other", ("other",))
+
+
+def test_what_a_metric_leads_by_comes_from_the_runs_signals_with_its_interval():
+    rows = experiments.reported(experiments.read())
+    one = rows[(rows.dataset == "mnist") & (rows.architecture == "mlp")].head(1)
+    leads = experiments.metric_leads(one)
+    assert list(leads.other) == ["confidence", "entropy"]
+    recorded = rows[rows.run == one.run.iloc[0]].set_index("attack").auc
+    for row in leads.itertuples():
+        assert row.lead == pytest.approx(recorded["loss"] - recorded[row.other], abs=1e-4)
+        assert row.low <= row.lead <= row.high
+
+
+def test_reported_rows_are_of_sound_models_on_the_reports_data():
+    rows = experiments.reported(experiments.read())
+    assert set(rows.dataset) == {"mnist", "cifar10", "cifar100"}
+    assert not rows.architecture.str.contains(":").any() and set(rows.defense) == {"none"}
+
+
+def test_lost_by_transfer_is_own_shadow_accuracy_minus_the_others():
+    frame = experiments.read()
+    lost = experiments.lost_by_transfer(frame, "architecture", {"loss": "loss"})
+    row = lost[(lost.same == "cifar10") & (lost.target == "cnn")].iloc[0]
+    table = next(
+        experiments.transfer(rows, "architecture", "loss")
+        for shared, rows in experiments.crossed(frame, "architecture")
+        if shared["dataset"] == "cifar10"
+    )
+    assert row.lost == pytest.approx(table.loc["cnn", "cnn"] - table.loc["cnn", row.shadow])

@@ -162,15 +162,15 @@ def compare(frame) -> list[Comparison]:
 
 # ---- for the reader ----------------------------------------------------------------------------
 
-COLOURS = {
-    "agrees": "#d9f0d3",
-    "close": "#d9f0d3",
-    "undecided": "#fff7bc",
-    "differs": "#fddbc7",
-    "far": "#fddbc7",
-    "not run": "#eeeeee",
+VERDICTS = {
+    "agrees": "verdict-yes",
+    "close": "verdict-yes",
+    "undecided": "verdict-open",
+    "differs": "verdict-no",
+    "far": "verdict-no",
+    "not run": "verdict-open",
 }
-"""Background of each verdict."""
+"""The class of `plots.styled` for each verdict."""
 
 
 def _span(low: float | None, high: float | None) -> str:
