@@ -1,0 +1,245 @@
+"""A causal language model in a Hugging Face folder, asked about documents; nothing is fetched."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from ..errors import InputError
+from .outputs import TokenOutputs
+
+_AT_ONCE = 2**27  # logits that a model gives back at once
+_MOST = 2**17  # positions of a model that names no limit
+
+
+class _Piece(NamedTuple):
+    """Tokens begin..end of a document, of which those from `first` on are scored."""
+
+    document: int
+    begin: int
+    end: int
+    first: int
+
+
+class CausalModel:
+    """A causal language model and its tokenizer, from a folder.
+
+    Weights are read from safetensors, and no code of the folder is run. On a CPU the model answers
+    in single precision, on a GPU in its own; the softmax is always taken in single precision.
+
+    Parameters
+    ----------
+    folder : path
+        With config.json, model.safetensors and the tokenizer's files, as `save_pretrained` writes
+        them.
+    device : "auto", "cpu" or "cuda"
+
+    Raises
+    ------
+    InputError
+        If transformers is not installed, or the folder holds no such model.
+    """
+
+    def __init__(self, folder: str | os.PathLike, *, device: str = "auto") -> None:
+        from ..training.device import resolve_device
+
+        try:
+            import transformers
+        except ModuleNotFoundError:
+            raise InputError(
+                f"{folder} needs the package transformers: pip install 'mia-utils[huggingface]'"
+            ) from None
+        if not os.path.isdir(folder):
+            raise InputError(
+                f"{folder}: no such folder; expected a Hugging Face model on this disk"
+            )
+        options = {"local_files_only": True, "trust_remote_code": False}
+        try:
+            self.tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **options)
+            model = transformers.AutoModelForCausalLM.from_pretrained(
+                folder, use_safetensors=True, **options
+            )
+        except Exception as error:
+            raise InputError(
+                f"{folder}: not a causal language model ({' '.join(str(error).split())[:200]}); "
+                "expected config.json, model.safetensors and the tokenizer's files"
+            ) from None
+        self.device = resolve_device(device)
+        self.model = (model.float() if self.device == "cpu" else model).to(self.device).eval()
+        self.folder = folder
+        config = model.config
+        named = (getattr(config, name, None) for name in ("max_position_embeddings", "n_positions"))
+        self.context = next((int(n) for n in named if n), _MOST)
+        self.vocabulary = model.get_input_embeddings().num_embeddings
+
+    def tokens(self, texts: Sequence[str], names: Sequence | None = None) -> list[list[int]]:
+        """Each text's tokens, after a start symbol if the tokenizer puts one before a text.
+
+        Parameters
+        ----------
+        names : what each text is called in an error, by default its position
+
+        Raises
+        ------
+        InputError
+            If a text has nothing to score, or holds what the tokenizer or the model does not know.
+        """
+        names = range(len(texts)) if names is None else names
+        if not len(texts):
+            raise InputError("there are no documents; expected a list of texts")
+        plain = self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+        whole = self.tokenizer(list(texts))["input_ids"]
+        unknown, start = self.tokenizer.unk_token_id, self.tokenizer.bos_token_id
+        found = []
+        for name, text, own, marked in zip(names, texts, plain, whole, strict=True):
+            if unknown is not None and unknown in own:
+                raise InputError(
+                    f"document {name} ({text[:30]!r}) holds something that the tokenizer does not "
+                    "know: leave the document out, or that part of it"
+                )
+            if own and not 0 <= min(own) <= max(own) < self.vocabulary:
+                raise InputError(
+                    f"document {name} has the token {max(own)}; {self.folder} knows 0 to "
+                    f"{self.vocabulary - 1}: are tokenizer and model of one kind?"
+                )
+            opened = start is not None and marked[:1] == [start] and own[:1] != [start]
+            row = [start, *own] if opened else list(own)
+            if len(row) < 3:
+                raise InputError(
+                    f"document {name} ({text[:30]!r}) has {len(own)} token{'s' * (len(own) != 1)}; "
+                    "expected at least two that something precedes: leave it out"
+                )
+            found.append(row)
+        return found
+
+    def ask(self, rows: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
+        """What the model says of each token but the first of each row.
+
+        A row longer than the model's context is read in parts that overlap by half, so that every
+        token is preceded by at least half a context.
+
+        Returns
+        -------
+        float32 (4, T), int64 (rows + 1,)
+            Log-probability, mean, standard deviation and rank of each token; bounds of the rows.
+        """
+        import torch
+
+        lengths = np.array([len(row) - 1 for row in rows])
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        found = np.empty((4, offsets[-1]), np.float32)
+        pieces = sorted(self._pieces(rows), key=lambda piece: piece.end - piece.begin)
+        with torch.inference_mode():
+            while pieces:
+                longest = pieces[-1].end - pieces[-1].begin
+                count = max(1, _AT_ONCE // (longest * self.vocabulary))
+                self._ask(rows, pieces[-count:], found, offsets)
+                del pieces[-count:]
+        return found, offsets
+
+    def _pieces(self, rows: Sequence[Sequence[int]]) -> list[_Piece]:
+        step, pieces = max(1, self.context // 2), []
+        for document, row in enumerate(rows):
+            begin, end = 0, min(len(row), self.context)
+            pieces.append(_Piece(document, begin, end, 1))
+            while end < len(row):
+                first, end = end, min(len(row), end + step)
+                pieces.append(_Piece(document, max(0, end - self.context), end, first))
+        return pieces
+
+    def _ask(self, rows, pieces: list[_Piece], found: np.ndarray, offsets: np.ndarray) -> None:
+        import torch
+
+        from .distribution import told
+
+        longest = max(piece.end - piece.begin for piece in pieces)
+        inputs = torch.zeros((len(pieces), longest), dtype=torch.int64)
+        seen = torch.zeros_like(inputs)
+        for number, (document, begin, end, _) in enumerate(pieces):
+            inputs[number, : end - begin] = torch.tensor(rows[document][begin:end])
+            seen[number, : end - begin] = 1
+        inputs = inputs.to(self.device)
+        logits = self.model(input_ids=inputs, attention_mask=seen.to(self.device)).logits
+        for number, (document, begin, end, first) in enumerate(pieces):
+            here = slice(first - begin, end - begin)
+            before = logits[number, here.start - 1 : here.stop - 1]
+            said = torch.stack([part.float() for part in told(before, inputs[number, here])])
+            place = offsets[document] + first - 1
+            found[:, place : place + end - first] = said.cpu().numpy()
+
+    def means(self, texts: Sequence[str], names: Sequence | None = None) -> np.ndarray:
+        """Mean log-probability of each text's tokens, float32 (texts,)."""
+        found, offsets = self.ask(self.tokens(texts, names))
+        sums = np.add.reduceat(found[0], offsets[:-1], dtype=np.float64)
+        return (sums / np.diff(offsets)).astype(np.float32)
+
+
+def ask_causal(
+    model: CausalModel | str | os.PathLike,
+    texts: Sequence[str],
+    members,
+    *,
+    lowercase: bool = False,
+    neighbours: Sequence[Sequence[str]] | None = None,
+    ids=None,
+    groups=None,
+    evaluated=None,
+    fingerprint: str = "",
+) -> TokenOutputs:
+    """What a Hugging Face causal language model says of documents.
+
+    A token's log-probability is given all tokens before it in its document. The first token of a
+    document is scored only where the tokenizer puts a start symbol before it.
+
+    Parameters
+    ----------
+    model : CausalModel, or its folder
+    texts : sequence of str (D,)
+    members : bool (D,), or ids of members
+    lowercase : bool
+        Ask about the texts in lower case too.
+    neighbours : D sequences of P texts, optional
+        Perturbed versions of each text, about which it is asked too.
+    ids, groups, evaluated, fingerprint
+        As `TokenOutputs` has them.
+
+    Raises
+    ------
+    InputError
+        If the model cannot be read, or a text has fewer than two tokens to score, or tokens that
+        are unknown.
+    """
+    if isinstance(texts, str):
+        raise InputError("texts is one text; expected a list, one text a document")
+    model = model if isinstance(model, CausalModel) else CausalModel(model)
+    texts, names = list(texts), range(len(texts)) if ids is None else list(ids)
+    (log_probs, mean, std, ranks), offsets = model.ask(model.tokens(texts, names))
+    other: dict = {}
+    if lowercase:
+        other["lowercase_log_probs"] = model.means([text.lower() for text in texts], names)
+    if neighbours is not None:
+        counts = {len(each) for each in neighbours}
+        if len(neighbours) != len(texts) or len(counts) != 1 or counts == {0}:
+            raise InputError(
+                f"neighbours: {len(neighbours)} lists of {min(counts, default=0)} to "
+                f"{max(counts, default=0)} texts; expected {len(texts)} lists, all of one length"
+            )
+        versions = [model.means(version, names) for version in zip(*neighbours, strict=True)]
+        other["neighbour_log_probs"] = np.stack(versions, axis=1)[None]
+    return TokenOutputs(
+        log_probs,
+        offsets,
+        members,
+        evaluated=evaluated,
+        ids=ids,
+        mean=mean,
+        std=std,
+        ranks=ranks,
+        texts=texts,
+        groups=groups or {},
+        fingerprint=fingerprint,
+        **other,
+    )

@@ -1,0 +1,165 @@
+"""A Hugging Face causal model in a folder: its log-probabilities against plain forward passes."""
+
+import json
+
+import numpy as np
+import pytest
+
+from mia_utils import InputError
+from mia_utils.text.attacks import MinKPlusPlusAttack, NeighbourhoodAttack
+from mia_utils.text.huggingface import CausalModel, ask_causal
+
+transformers = pytest.importorskip("transformers")
+torch = pytest.importorskip("torch")
+
+WORDS = ("the", "cat", "sat", "on", "a", "mat", "The", "dog", "ran", "off")
+TEXTS = ["the cat sat on a mat", "The dog ran off", " ".join(WORDS * 5), "a cat ran"]
+CONTEXT = 16
+
+
+def saved(folder, *, opening: bool, words=WORDS, vocabulary: int | None = None):
+    """A tiny random model and a tokenizer of words; `opening`: it puts a start symbol first."""
+    vocab = {word: number for number, word in enumerate(("<s>", "<unk>", *words))}
+    tokenizer = {
+        "version": "1.0",
+        "model": {"type": "WordLevel", "vocab": vocab, "unk_token": "<unk>"},
+        "pre_tokenizer": {"type": "Whitespace"},
+        "added_tokens": [
+            {"id": number, "content": word, "single_word": False, "lstrip": False, "rstrip": False,
+             "normalized": False, "special": True}
+            for number, word in enumerate(("<s>", "<unk>"))
+        ],
+    }  # fmt: skip
+    if opening:
+        start = {"SpecialToken": {"id": "<s>", "type_id": 0}}
+        a, b = ({"Sequence": {"id": name, "type_id": 0}} for name in "AB")
+        tokenizer["post_processor"] = {
+            "type": "TemplateProcessing",
+            "single": [start, a],
+            "pair": [start, a, b],
+            "special_tokens": {"<s>": {"id": "<s>", "ids": [0], "tokens": ["<s>"]}},
+        }
+    folder.mkdir()
+    (folder / "raw.json").write_text(json.dumps(tokenizer), encoding="utf-8")
+    transformers.PreTrainedTokenizerFast(
+        tokenizer_file=str(folder / "raw.json"), bos_token="<s>", unk_token="<unk>"
+    ).save_pretrained(folder)
+    torch.manual_seed(0)
+    config = transformers.GPT2Config(
+        vocab_size=vocabulary or len(vocab), n_positions=CONTEXT, n_embd=16, n_layer=2, n_head=2,
+        initializer_range=0.5, bos_token_id=0, eos_token_id=0,
+    )  # fmt: skip
+    transformers.GPT2LMHeadModel(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    root = tmp_path_factory.mktemp("models")
+    return {o: saved(root / f"model-{o}", opening=o) for o in (False, True)}
+
+
+def by_hand(model: CausalModel, ids: list[int]) -> list[tuple[float, float, float, int]]:
+    """Log-probability, mean, deviation and rank of each token but the first, one pass a token."""
+    found = []
+    for place in range(1, len(ids)):
+        with torch.no_grad():
+            logits = model.model(torch.tensor([ids[:place]])).logits[0, -1].double()
+        p = torch.softmax(logits, 0).numpy()
+        log_p = np.log(p)
+        mean = (p * log_p).sum()
+        own = log_p[ids[place]]
+        std = np.sqrt((p * (log_p - mean) ** 2).sum())
+        found.append((own, mean, std, int((log_p > own).sum())))
+    return found
+
+
+@pytest.mark.parametrize("opening", [False, True])
+def test_log_probabilities_are_those_of_plain_passes_over_one_document(folders, opening):
+    texts = [TEXTS[0], TEXTS[1], TEXTS[3]]
+    outputs = ask_causal(folders[opening], texts, [1, 0, 1])
+    model = CausalModel(folders[opening])
+    for document, text in enumerate(texts):
+        ids = model.tokenizer(text)["input_ids"]
+        assert (ids[0] == 0) is opening and len(ids) == len(text.split()) + opening
+        here = slice(*outputs.offsets[document : document + 2])
+        expected = np.array(by_hand(model, ids))
+        for column, name in enumerate(("log_probs", "mean", "std", "ranks")):
+            found = getattr(outputs, name)[0, here]
+            np.testing.assert_allclose(found, expected[:, column], rtol=1e-4, atol=1e-5)
+    assert np.isfinite(MinKPlusPlusAttack().score(outputs)).all()
+    assert outputs.texts == tuple(texts)
+
+
+def test_a_long_document_is_read_in_parts_that_overlap_by_half(folders):
+    outputs = ask_causal(folders[False], [TEXTS[2], TEXTS[1]], [1, 0])
+    model = CausalModel(folders[False])
+    ids = model.tokenizer(TEXTS[2])["input_ids"]
+    assert outputs.lengths[0] == len(ids) - 1 > 2 * CONTEXT
+    for place in range(1, len(ids)):
+        seen = []
+        for begin in range(max(0, place - CONTEXT + 1), max(1, place - CONTEXT // 2 + 1)):
+            with torch.no_grad():
+                logits = model.model(torch.tensor([ids[begin:place]])).logits[0, -1]
+            seen.append(float(torch.log_softmax(logits, 0)[ids[place]]))
+        assert np.abs(np.array(seen) - outputs.log_probs[0, place - 1]).min() < 1e-4
+
+
+def test_how_many_are_asked_at_once_changes_nothing(folders, monkeypatch):
+    whole = ask_causal(folders[True], TEXTS, [1, 0, 1, 0])
+    monkeypatch.setattr("mia_utils.text.huggingface._AT_ONCE", 1)
+    monkeypatch.setattr("mia_utils.text.distribution._AT_ONCE", 1)
+    alone = ask_causal(folders[True], TEXTS, [1, 0, 1, 0])
+    np.testing.assert_allclose(alone.log_probs, whole.log_probs, rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(alone.ranks, whole.ranks)
+
+
+def test_lower_case_and_neighbours_are_asked_too(folders):
+    model, text = CausalModel(folders[True]), "The cat sat"
+    neighbours = [["the dog sat", "a dog ran off"], ["a cat", "a mat"]]
+    outputs = ask_causal(
+        model, [text, "The mat"], ["b"], ids=["a", "b"], lowercase=True, neighbours=neighbours,
+        groups={"year": [1, 2]},
+    )  # fmt: skip
+    lower = by_hand(model, model.tokenizer("the cat sat")["input_ids"])
+    near = by_hand(model, model.tokenizer("a dog ran off")["input_ids"])
+    expected = np.mean([each[0] for each in lower]), np.mean([each[0] for each in near])
+    assert outputs.lowercase_log_probs[0, 0] == pytest.approx(expected[0], rel=1e-4)
+    assert outputs.neighbour_log_probs[0, 0, 1] == pytest.approx(expected[1], rel=1e-4)
+    assert outputs.members.tolist() == [[False, True]]
+    assert NeighbourhoodAttack().score(outputs).shape == (1, 2)
+
+
+@pytest.mark.parametrize(("texts", "options", "message"), [
+    (["the cat", ""], {}, r"document 1 \(''\) has 0 tokens"),
+    (["the cat", "cat"], {}, r"document 1 \('cat'\) has 1 token;.*leave it out"),
+    (["the cat", "the xylophone"], {"ids": ["x", "y"]}, "document y .*tokenizer does not know"),
+    ([], {}, "no documents"),
+    ("the cat", {}, "one text a document"),
+    (["the cat", "a mat"], {"neighbours": [["a cat"], []]}, "all of one length"),
+    (["the cat", "a mat"], {"neighbours": [["a cat"]]}, "1 lists of 1 to 1 texts; expected 2"),
+])  # fmt: skip
+def test_documents_that_cannot_be_asked_about_are_named(folders, texts, options, message):
+    with pytest.raises(InputError, match=message) as caught:
+        ask_causal(folders[True], texts, [1, 0][: len(texts)], **options)
+    assert "\n" not in str(caught.value)
+
+
+def test_without_a_start_symbol_two_tokens_are_too_few(folders):
+    with pytest.raises(InputError, match="has 2 tokens; expected at least two that something"):
+        ask_causal(folders[False], ["the cat", "a mat on"], [1, 0])
+
+
+def test_a_tokenizer_of_another_model_is_refused(tmp_path):
+    folder = saved(tmp_path / "other", opening=True, vocabulary=8)
+    with pytest.raises(InputError, match="has the token 11; .* knows 0 to 7"):
+        ask_causal(folder, ["a dog ran off", "the cat"], [1, 0])
+
+
+def test_folders_that_hold_no_such_model_are_named(tmp_path, folders):
+    with pytest.raises(InputError, match="no such folder"):
+        CausalModel(tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="empty: not a causal language model") as caught:
+        CausalModel(tmp_path / "empty")
+    assert "\n" not in str(caught.value)
