@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..data.archive import DAMAGED, one_line, opened
-from ..errors import InputError
+from .data.archive import DAMAGED, one_line, opened
+from .errors import InputError
 
 LARGEST = 8 * 2**30
 """Bytes that one file may take in memory; a `.npy` file is mapped and may be larger."""
