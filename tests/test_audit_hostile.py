@@ -9,8 +9,8 @@ import pytest
 from audited import answers
 
 from mia_utils.audit import AuditData, audit, read_answers
+from mia_utils.audit.tables import read_table
 from mia_utils.errors import InputError
-from mia_utils.tables import read_table
 
 EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'&"
 

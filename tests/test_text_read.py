@@ -152,7 +152,7 @@ def test_long_tables_that_cannot_be_read_are_refused(outputs, tmp_path, change, 
 SHORT = [
     (lambda f: changed(f, 0, "log_probs", []), "document 0 has 0 tokens|document 0 has"),
     (lambda f: changed(f, 0, "log_probs", None), "row 0 of column 'log_probs' is empty"),
-    (lambda f: f.assign(log_probs=[["a"]] * len(f)), "lists of other things than numbers"),
+    (lambda f: f.assign(log_probs=[["a"]] * len(f)), "holds other things than numbers"),
     (lambda f: f.assign(mean=-1.0), "mean holds numbers and log_probs lists"),
     (lambda f: changed(f, 0, "mean", [-1.0]), "mean of model 1: document 0 has 34 tokens, elsewhere 1"),
     (lambda f: changed(f, 0, "neighbour_log_probs", [-1.0]), "lists differ in length"),

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..outputs import Outputs
-from ..tables import Table, check_file, numbered, read_array, read_table, sha256
+from .tables import Table, check_file, numbered, read_array, read_table, sha256
 
 LOGITS = ("logits", "logit")
 PROBABILITIES = ("probabilities", "probability", "probs", "prob", "proba")

@@ -14,8 +14,8 @@ from ..data.memory import check_memory
 from ..data.pool import Pool
 from ..errors import InputError
 from ..naming import class_numbers
-from ..tables import Table, read_array, read_table, sha256
 from .answers import IDS, LABELS
+from .tables import Table, read_array, read_table, sha256
 
 _SPLITS = ("train", "test", "val", "valid", "validation")
 

@@ -10,9 +10,11 @@ import numpy as np
 
 from ..arrays import as_integers
 from ..errors import InputError
-from ..tables import Table, column_names, read_table
 from .archive import mapped_arrays
 from .outputs import PER_TOKEN, TokenOutputs
+from .tables import column_names, read_columns
+
+Table = dict[str, np.ndarray]
 
 NAMES = {
     "log_probs": ("log_probs", "log_prob", "logprobs", "logprob", "token_log_probs"),
@@ -84,7 +86,7 @@ def read_named(
     """As `read_tokens`, and what the file calls each document, str (D,)."""
     path = Path(path)
     arrays = path.suffix.lower() == ".npz"
-    table = mapped_arrays(path) if arrays else read_table(path, ragged=True)
+    table = mapped_arrays(path) if arrays else read_columns(path)
     if arrays and "meta" in table and {"log_probs", "offsets"} <= table.keys() and not groups:
         whole = TokenOutputs.load(path)
         whole = whole if members is None else whole.replace(members=members)

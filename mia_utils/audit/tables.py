@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .data.archive import DAMAGED, one_line, opened
-from .errors import InputError
+from ..data.archive import DAMAGED, one_line, opened
+from ..errors import InputError
 
 LARGEST = 8 * 2**30
 """Bytes that one file may take in memory; a `.npy` file is mapped and may be larger."""
@@ -26,19 +26,13 @@ _SMALL = 64 * 2**20  # bytes below which nobody minds how well they were packed
 _TEXT = 64 * 2**20  # bytes of a list of ids
 _DAMAGED = (*DAMAGED, OverflowError)
 
-_PYARROW = (
-    "{path}: Parquet needs the package pyarrow: pip install 'mia-utils[audit]', or write the table "
-    "as .csv"
-)
-
 Table = dict[str, np.ndarray]
 
 
-def read_table(path: str | os.PathLike, *, largest: int = LARGEST, ragged: bool = False) -> Table:
+def read_table(path: str | os.PathLike, *, largest: int = LARGEST) -> Table:
     """The named arrays of an .npz archive, or the columns of a .csv or .parquet table.
 
-    Columns of a table that are numbered (`logit_0`, `logit_1`, ...) stay columns here. Lists in the
-    cells of a column become one array with two dimensions, or if `ragged` an array of arrays.
+    Columns of a table that are numbered (`logit_0`, `logit_1`, ...) stay columns here.
 
     Raises
     ------
@@ -47,47 +41,12 @@ def read_table(path: str | os.PathLike, *, largest: int = LARGEST, ragged: bool 
         larger than `largest` bytes.
     """
     path = Path(path)
-    readers = {".csv": _csv, ".parquet": _parquet, ".pq": _parquet}
-    kind = path.suffix.lower()
-    if kind != ".npz" and kind not in readers:
+    readers = {".npz": _npz, ".csv": _csv, ".parquet": _parquet, ".pq": _parquet}
+    reader = readers.get(path.suffix.lower())
+    if reader is None:
         raise InputError(f"{path}: expected a file whose name ends in .npz, .npy, .csv or .parquet")
     check_file(path)
-    return (
-        _npz(path, largest)
-        if kind == ".npz"
-        else _columns(path, readers[kind](path, largest), ragged)
-    )
-
-
-def column_names(path: str | os.PathLike) -> tuple[str, ...]:
-    """Names of the arrays of an .npz, or of a table's columns, without reading them; () for others.
-
-    Raises
-    ------
-    InputError
-        If the file is missing or damaged.
-    """
-    path = Path(path)
-    kind = path.suffix.lower()
-    check_file(path)
-    try:
-        if kind == ".npz":
-            with zipfile.ZipFile(path) as archive:
-                names = archive.namelist()
-            return tuple(name.removesuffix(".npy") for name in names)
-        if kind in (".parquet", ".pq"):
-            import pyarrow.parquet as pq
-
-            return tuple(pq.read_schema(path).names)
-        if kind == ".csv":
-            import pandas as pd
-
-            return tuple(pd.read_csv(path, nrows=0, encoding="utf-8-sig", skipinitialspace=True))
-    except ModuleNotFoundError:
-        raise InputError(_PYARROW.format(path=path)) from None
-    except _DAMAGED as error:
-        raise InputError(f"{path}: not readable ({_one_line(error)})") from None
-    return ()
+    return reader(path, largest)
 
 
 def read_array(path: str | os.PathLike) -> np.ndarray:
@@ -218,7 +177,7 @@ def _check_header(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo)
 # ---- tables --------------------------------------------------------------------------------------
 
 
-def _csv(path: Path, largest: int):
+def _csv(path: Path, largest: int) -> Table:
     import pandas as pd
 
     if path.stat().st_size > largest:
@@ -227,16 +186,20 @@ def _csv(path: Path, largest: int):
             f"{largest / 2**30:,.1f} GB: write the answers as .npy"
         )
     try:
-        return pd.read_csv(path, encoding="utf-8-sig", low_memory=False, skipinitialspace=True)
+        frame = pd.read_csv(path, encoding="utf-8-sig", low_memory=False, skipinitialspace=True)
     except (ValueError, UnicodeDecodeError, pd.errors.ParserError, OSError) as error:
         raise InputError(f"{path}: not a readable table ({_one_line(error)})") from None
+    return _columns(path, frame)
 
 
-def _parquet(path: Path, largest: int):
+def _parquet(path: Path, largest: int) -> Table:
     try:
         import pyarrow.parquet as pq
     except ModuleNotFoundError:
-        raise InputError(_PYARROW.format(path=path)) from None
+        raise InputError(
+            f"{path}: Parquet needs the package pyarrow: pip install 'mia-utils[audit]', or write "
+            "the table as .csv"
+        ) from None
     import pyarrow
 
     try:
@@ -250,14 +213,15 @@ def _parquet(path: Path, largest: int):
                     f"{path}: {size / 2**30:,.1f} GB unpacked; expected at most "
                     f"{largest / 2**30:,.1f} GB: write the answers as .npy"
                 )
-            return file.read().to_pandas()
+            frame = file.read().to_pandas()
     except (pyarrow.ArrowException, *_DAMAGED) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{path}: not a readable table ({_one_line(error)})") from None
+    return _columns(path, frame)
 
 
-def _columns(path: Path, frame, ragged: bool) -> Table:
+def _columns(path: Path, frame) -> Table:
     if not len(frame):
         raise InputError(f"{path}: holds no record")
     repeated = frame.columns[frame.columns.duplicated()]
@@ -269,33 +233,16 @@ def _columns(path: Path, frame, ragged: bool) -> Table:
         if values.dtype.kind not in "fiub":
             first = next((v for v in values if v is not None), None)
             if isinstance(first, (list, tuple, np.ndarray)):  # a list of numbers in every cell
-                values = _lists(path, str(name), values, ragged)
+                lengths = {-1 if v is None else len(v) for v in values}
+                if len(lengths) != 1 or -1 in lengths:
+                    raise InputError(f"{path}: lists in column {name!r} differ in length")
+                values = np.stack([np.asarray(v, dtype=np.float64) for v in values])
             elif all(isinstance(v, (bool, np.bool_)) for v in values):
                 values = values.astype(bool)
             else:
                 values = np.array(["" if _missing(v) else str(v) for v in values], dtype=str)
         table[str(name)] = values
     return table
-
-
-def _lists(path: Path, name: str, cells: np.ndarray, ragged: bool) -> np.ndarray:
-    empty = np.flatnonzero([cell is None for cell in cells])
-    if empty.size and ragged:
-        raise InputError(f"{path}: row {empty[0]} of column {name!r} is empty; expected a list")
-    lengths = {-1 if cell is None else len(cell) for cell in cells}
-    if not ragged and (len(lengths) != 1 or empty.size):
-        raise InputError(f"{path}: lists in column {name!r} differ in length")
-    try:
-        rows = [np.asarray(cell, dtype=np.float64) for cell in cells]
-    except (TypeError, ValueError):
-        raise InputError(
-            f"{path}: column {name!r} holds lists of other things than numbers"
-        ) from None
-    if not ragged:
-        return np.stack(rows)
-    found = np.empty(len(rows), object)
-    found[:] = rows
-    return found
 
 
 def _missing(value) -> bool:
