@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
+from .corpus import SKIPPED
 
-_SKIPPED = {"site-packages", "dist-packages", "test", "tests", "idle_test"}
 _PAD = 0  # code of "before the beginning"
 
 
@@ -40,7 +40,7 @@ def docstrings(length: int, *, root: Path | None = None) -> list[str]:
     root = Path(sysconfig.get_path("stdlib")) if root is None else Path(root)
     found: dict[str, None] = {}
     for path in sorted(root.rglob("*.py")):
-        if _SKIPPED.intersection(path.relative_to(root).parts):
+        if SKIPPED.intersection(path.relative_to(root).parts):
             continue
         try:
             tree = ast.parse(path.read_bytes())

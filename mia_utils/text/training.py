@@ -1,0 +1,280 @@
+"""Train one language model: the steps of an epoch. All else is the package's own loop over epochs."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from ..errors import InputError
+from ..randomness import numpy_generator, torch_generator
+from ..training.accounting import noise_multiplier, sampling, spent
+from ..training.checkpoint import load_checkpoint
+from ..training.clipping import clipped_sum, trained_parameters
+from ..training.epochs import Trained, run_epochs
+from ..training.generators import DrawnFrom, Generators
+from ..training.regularizer import Regularizer
+from ..training.worker import Place
+from .config import TextConfig
+from .model import GPT, PrivateForm
+
+ANSWERS = ("log_probs", "mean", "std", "ranks")
+"""What is kept of every token: its log-probability, mean and standard deviation of the
+log-probability over the model's own distribution, and how many tokens are likelier."""
+_IGNORED = -100  # cross_entropy's own
+_AT_ONCE = 32
+"""Pieces that are asked about, or clipped, at a time."""
+
+
+class Pieces(NamedTuple):
+    """Documents as rows of at most `context` tokens, filled up on the right.
+
+    inputs, targets : int64 (P, L)
+        What the model sees and what it shall say; targets hold -100 where there is nothing.
+    documents : int64 (P,)
+    """
+
+    inputs: torch.Tensor
+    targets: torch.Tensor
+    documents: np.ndarray
+
+    @classmethod
+    def of(cls, tokens: np.ndarray, offsets: np.ndarray, context: int, opening: int) -> Pieces:
+        """Cut documents; each piece begins with the token that opens a document."""
+        starts, ends, documents = [], [], []
+        for document, (first, end) in enumerate(pairwise(offsets)):
+            for start in range(first, end, context):
+                starts.append(start)
+                ends.append(min(start + context, end))
+                documents.append(document)
+        longest = max(end - start for start, end in zip(starts, ends, strict=True))
+        targets = np.full((len(starts), longest), _IGNORED, np.int64)
+        for row, start, end in zip(targets, starts, ends, strict=True):
+            row[: end - start] = tokens[start:end]
+        inputs = np.full_like(targets, opening)
+        inputs[:, 1:] = np.where(targets[:, :-1] == _IGNORED, opening, targets[:, :-1])
+        return cls(torch.from_numpy(inputs), torch.from_numpy(targets), np.array(documents))
+
+    def rows(self, index: torch.Tensor, device: str) -> tuple[torch.Tensor, torch.Tensor]:
+        """Inputs and targets of some pieces, no longer than the longest of them."""
+        targets = self.targets[index]
+        longest = int((targets != _IGNORED).sum(dim=1).max())
+        return self.inputs[index, :longest].to(device), targets[:, :longest].to(device)
+
+
+def build(vocabulary: int, config: TextConfig, generators: Generators) -> GPT:
+    """A fresh model, its weights drawn from the generators."""
+    with DrawnFrom(generators):
+        return GPT(
+            vocabulary, config.context,
+            layers=config.layers, width=config.width, heads=config.heads,
+        )  # fmt: skip
+
+
+@torch.no_grad()
+def answers(model: GPT, tokens: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """What a model says of every token, float32 (4, T): rows as `ANSWERS`; in full precision."""
+    model.eval()
+    device = model.tokens.weight.device
+    pieces = Pieces.of(tokens, offsets, model.context, model.opening)
+    found = []
+    for index in torch.arange(len(pieces.inputs)).split(_AT_ONCE):
+        inputs, targets = pieces.rows(index, device)
+        used = targets != _IGNORED
+        logs = functional.log_softmax(model(inputs)[used], dim=-1)
+        weights = logs.exp()
+        mean = (weights * logs).sum(dim=-1)
+        spread = (weights * (logs - mean[:, None]).square()).sum(dim=-1).sqrt()
+        said = logs.gather(1, targets[used][:, None])[:, 0]
+        ranks = (logs > said[:, None]).sum(dim=-1).float()  # exact: no vocabulary has 2^24 tokens
+        found.append(torch.stack([said, mean, spread, ranks]))
+    return torch.cat(found, dim=1).cpu().numpy()
+
+
+class Looks(Regularizer):
+    """Asks the model after some epochs, and changes nothing; its answers go into checkpoints."""
+
+    field = "looks"
+
+    def __init__(self, config: TextConfig, ask: Callable[[nn.Module], np.ndarray]) -> None:
+        super().__init__(config)
+        self._ask = ask
+        self.seen: list[np.ndarray] = []
+
+    def epoch_ends(self, epoch, model, held_loss) -> bool:
+        if epoch + 1 in self.value:
+            self.seen.append(self._ask(model))
+        return False
+
+    def state(self) -> dict:
+        return {"seen": [torch.from_numpy(one) for one in self.seen]}
+
+    def load_state(self, state: dict) -> None:
+        self.seen = [one.cpu().numpy() for one in state["seen"]]
+
+
+def fit(
+    tokens: np.ndarray,
+    offsets: np.ndarray,
+    vocabulary: int,
+    copies: np.ndarray,
+    config: TextConfig,
+    *,
+    seed: int,
+    precision: str = "fp32",
+    device: str = "cpu",
+    checkpoint: Path | None = None,
+    checkpoint_every: float = 600.0,
+) -> Trained:
+    """Train one model on its members and ask it about every token of the corpus.
+
+    Parameters
+    ----------
+    tokens, offsets : int32 (T,), int64 (N + 1,)
+    copies : uint8 (N,)
+        How often an epoch holds each document.
+    precision, device : resolved names, never "auto"
+    checkpoint : path or None
+        As `training.loop.fit`.
+
+    Returns
+    -------
+    Trained
+        `logits` is float32 (looks + 1, 4, T): what `answers` says after each look and in the end.
+
+    Raises
+    ------
+    Diverged
+        In the epoch in which the loss is no longer finite.
+    """
+    state = load_checkpoint(checkpoint, device)
+    generators = Generators.of_seed(seed, device)
+    model = build(vocabulary, config, generators).to(device)
+    decayed = [p for p in model.parameters() if p.ndim == 2]
+    plain = [p for p in model.parameters() if p.ndim != 2]
+    optimizer = torch.optim.AdamW(
+        [{"params": decayed}, {"params": plain, "weight_decay": 0.0}],
+        lr=config.lr, weight_decay=config.weight_decay, betas=(0.9, 0.95), fused=True,
+    )  # fmt: skip
+    looks = Looks(config, lambda model: answers(model, tokens, offsets))
+    place = Place(model, optimizer, None, generators, (looks,))
+    pieces = Pieces.of(tokens, offsets, config.context, model.opening)
+    epochs = _private if config.dp is not None else _plain
+    one_epoch, statement = epochs(place, pieces, copies, config, seed, precision, device, state)
+    trained = run_epochs(
+        place, config, one_epoch, state=state, checkpoint=checkpoint,
+        checkpoint_every=checkpoint_every, worker=None,
+        answers=lambda: np.stack([*looks.seen, answers(model, tokens, offsets)]),
+    )  # fmt: skip
+    trained.privacy = statement
+    return trained
+
+
+def _plain(place, pieces, copies, config, seed, precision, device, state):
+    """An epoch of steps on the mean loss over a batch's tokens."""
+    index = np.repeat(np.arange(len(pieces.documents)), copies[pieces.documents])
+    per_epoch = -(-len(index) // config.batch_size)
+
+    def amp():
+        # Entered anew at every step: autocast keeps its bf16 copies of the weights until it is left.
+        if precision == "fp32":
+            return contextlib.nullcontext()
+        return torch.autocast(device, dtype=torch.bfloat16)
+
+    def one_epoch(epoch: int) -> float:
+        # Drawn from (seed, epoch): a resumed run meets the same batches.
+        order = torch.from_numpy(np.random.default_rng([seed, 0, epoch]).permutation(index))
+        total = torch.zeros((), device=device)
+        for number, batch in enumerate(order.split(config.batch_size)):
+            place.set_rate(config.rate(epoch * per_epoch + number))
+            inputs, targets = pieces.rows(batch, device)
+            with amp():
+                logits = place.model(inputs)
+            loss = functional.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
+            place.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            nn.utils.clip_grad_norm_(place.model.parameters(), 1.0)
+            place.optimizer.step()
+            total += loss.detach() * len(batch)
+        return float(total) / len(index)
+
+    return one_epoch, None
+
+
+def _private(place, pieces, copies, config, seed, precision, device, state):
+    """An epoch of DP-SGD (Abadi et al., 2016, algorithm 1): Poisson batches, clipped and noised.
+
+    The gradient that is clipped is that of one document's mean loss: the document is what is
+    protected, not its author, and not a text that several documents repeat.
+    """
+    check_private(copies, config, precision, pieces.documents)
+    index = np.flatnonzero(copies)
+    rate, steps = sampling(config, len(index))
+    noise = noise_multiplier(config.dp, rate, steps)
+    per_epoch, bound = steps // config.epochs, config.dp.max_grad_norm
+    form = PrivateForm(place.model)
+    parameters = trained_parameters(form)
+
+    def one_epoch(epoch: int) -> None:
+        drawing = numpy_generator(seed, "dp sampling", "text", epoch)
+        noising = torch_generator(seed, "dp noise", "text", epoch, device=device)
+        for number in range(per_epoch):
+            place.set_rate(config.rate(epoch * per_epoch + number))
+            batch = torch.from_numpy(index[drawing.random(len(index)) < rate])
+            sums = {name: torch.zeros_like(p) for name, p in parameters.items()}
+            for part in batch.split(_AT_ONCE) if len(batch) else ():
+                inputs, targets = pieces.rows(part, device)
+                for name, found in clipped_sum(form, inputs[:, None], targets, bound).items():
+                    sums[name] += found
+            for name, parameter in parameters.items():
+                drawn = torch.randn(
+                    parameter.shape, generator=noising, dtype=parameter.dtype, device=device
+                )
+                parameter.grad = (sums[name] + noise * bound * drawn) / (rate * len(index))
+            place.optimizer.step()
+            place.optimizer.zero_grad(set_to_none=True)
+
+    epsilon, accountant = spent(config.dp, noise, rate, steps)
+    statement = {
+        "unit": "one document",
+        "noise_multiplier": noise,
+        "sampling_rate": rate,
+        "steps": steps,
+        "epsilon": epsilon if np.isfinite(epsilon) else None,
+        "delta": config.dp.delta,
+        "accountant": accountant,
+        "adjacency": "add or remove one document; the number of members counts as known",
+        "covers": "the weights, if nobody learns the seed; not the tokenizer",
+    }
+    return one_epoch, statement
+
+
+def check_private(
+    copies: np.ndarray, config: TextConfig, precision: str, documents: np.ndarray
+) -> None:
+    """Raise InputError for what DP-SGD on documents cannot be asked for."""
+    if precision != "fp32":
+        raise InputError(f"dp with precision={precision!r}; DP-SGD trains in fp32")
+    if copies.max() > 1:
+        raise InputError(
+            f"dp: document {int(copies.argmax())} is in the training set {int(copies.max())} times; "
+            "the promise is about one document, once: remove the copies first"
+        )
+    if len(documents) > len(copies):
+        longest = int(np.bincount(documents).argmax())
+        raise InputError(
+            f"dp: document {longest} is longer than context={config.context} tokens and would count "
+            "as several; choose a larger context, or cut the documents first"
+        )
+    if config.dp.delta * int(copies.sum()) >= 1:
+        raise InputError(
+            f"dp: delta={config.dp.delta:g} with {int(copies.sum())} documents; expected less than "
+            "one over their number"
+        )
