@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
 
 from ..data import Pool
 from ..errors import DiskError, InputError
@@ -22,12 +23,22 @@ _NAMED = 3
 """Failures that a message tells."""
 
 
-def missing_models(specs: Sequence[ModelSpec], store: Store) -> list[ModelSpec]:
+class Named(Protocol):
+    """What decides a model, of whatever kind."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def device(self) -> str: ...
+
+
+def missing_models(specs: Sequence[Named], store: Store) -> list[Named]:
     """Those that the store lacks, each once. Damaged ones are removed, with a warning.
 
     Logits that were joined into one file are not read themselves, and not looked at here.
     """
-    missing: dict[str, ModelSpec] = {}
+    missing: dict[str, Named] = {}
     files = () if is_joined(store, tuple(spec.name for spec in specs)) else (LOGITS,)
     for spec in specs:
         folder = store.folder(spec.name)
@@ -60,23 +71,53 @@ def train_models(
         If models diverge, now or in an earlier call; if the store cannot be written; or if
         what trains them is lost. Whatever had finished is kept.
     """
-    from tqdm import tqdm
+    if backend == "loky":
+        check_gpu(specs, store)
+    most = jobs or _default_jobs(specs[0], pool)
 
-    if backend == "loky" and specs[0].device == "cuda" and not has_cuda():
+    def run(left: Sequence[ModelSpec], wait: bool) -> Iterator[Outcome]:
+        return _run(left, pool, store, min(most, len(left)), backend, scheduler, wait)
+
+    run_into_store(specs, store, run, jobs=most, progress=progress)
+
+
+def check_gpu(specs: Sequence[Named], store: Store) -> None:
+    """Raise InputError if models are to be trained on a GPU and none is here."""
+    if specs[0].device == "cuda" and not has_cuda():
         raise InputError(
             f"device='cuda': {len(specs)} models are missing in {store.root} and torch sees no GPU "
             "here; train them where there is one (`mia store export` and `import` move models), or "
             "pass device='cpu'"
         )
+
+
+def run_into_store(
+    specs: Sequence[Named],
+    store: Store,
+    run: Callable[[Sequence[Named], bool], Iterator[Outcome]],
+    *,
+    jobs: int,
+    progress: bool,
+) -> None:
+    """Train models of whatever kind: `run` takes those that are left, and whether to wait for what
+    other processes are training. Raises what `train_models` does."""
+    from tqdm import tqdm
+
     ready(store.root, CHOICE)  # before hours of work
     failed = {spec.name: error for spec in specs if (error := _known_failure(spec, store))}
     left = [spec for spec in specs if spec.name not in failed]
-    jobs = min(jobs or _default_jobs(specs[0], pool), max(1, len(left)))
-    desc = f"training, {jobs} at a time" if specs[0].device == "cuda" and jobs > 1 else "training"
+    at_once = min(jobs, len(left))
+    desc = (
+        f"training, {at_once} at a time"
+        if specs[0].device == "cuda" and at_once > 1
+        else "training"
+    )
     with tqdm(total=len(left), desc=desc, unit="model", disable=not progress) as bar:
         for wait in (False, True):
+            if not left:
+                break
             try:
-                for index, error in _run(left, pool, store, jobs, backend, scheduler, wait):
+                for index, error in run(left, wait):
                     if isinstance(error, DiskError):
                         raise error
                     if error is not None:
@@ -89,8 +130,6 @@ def train_models(
                     "the same call goes on with the rest"
                 ) from None
             left = [s for s in left if s.name not in failed and s.name not in store]
-            if not left:
-                break
     if failed:
         raise _summary(list(failed.values()), len(specs))
 
@@ -104,8 +143,6 @@ def _run(
     scheduler: str | None,
     wait: bool,
 ) -> Iterator[Outcome]:
-    if not specs:
-        return iter(())
     on_gpu = specs[0].device == "cuda"
     if backend == "loky" and (jobs == 1 or on_gpu):
         from ..training.worker import Workers
@@ -135,7 +172,7 @@ def _default_jobs(spec: ModelSpec, pool: Pool) -> int:
     return models_at_a_time(spec.architecture, pool.shape, len(pool.classes), spec.config)
 
 
-def _known_failure(spec: ModelSpec, store: Store) -> InputError | None:
+def _known_failure(spec: Named, store: Store) -> InputError | None:
     """What an earlier training with the same processor and versions ended with."""
     known = store.failure(spec.name)
     if known is None or (spec.device == "cuda" and not has_cuda()):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
@@ -22,6 +22,7 @@ from .store import Store
 
 if TYPE_CHECKING:
     from ..training.batches import SharedRows
+    from ..training.epochs import Trained
     from ..training.worker import Worker, Workers
 
 _thread = threading.local()
@@ -89,36 +90,52 @@ def fit_into_store(
     DiskError
         If the store cannot be written.
     """
-    from ..training import epochs, loop
+    from ..training import loop
+
+    def fit() -> Trained:
+        soft = spec.config.soft_labels
+        return loop.fit(
+            pool.records,
+            pool.labels,
+            len(pool.classes),
+            spec.mask(),
+            spec.architecture,
+            spec.config,
+            seed=spec.seed,
+            precision=spec.precision,
+            device=spec.device,
+            checkpoint=store.checkpoint(spec.name),
+            soft_labels=soft and np.array(store.soft_labels(soft)),
+            worker=worker,
+        )
+
+    trained_into_store(spec, store, wait, fit, lambda trained: _record(spec, pool, trained))
+
+
+def trained_into_store(
+    spec,
+    store: Store,
+    wait: bool,
+    fit: Callable[[], Trained],
+    record: Callable[[Trained], dict],
+) -> None:
+    """As `fit_into_store`, whatever kind of model `spec` names (`name`, `title`, `device`)."""
+    from ..training import epochs
     from ..training.device import one_thread
 
     with store.lease(spec.name, wait=wait) as ours:
         if not ours:
             return
         store.clean(spec.name)
-        soft = spec.config.soft_labels
         try:
             with one_thread():
-                trained = loop.fit(
-                    pool.records,
-                    pool.labels,
-                    len(pool.classes),
-                    spec.mask(),
-                    spec.architecture,
-                    spec.config,
-                    seed=spec.seed,
-                    precision=spec.precision,
-                    device=spec.device,
-                    checkpoint=store.checkpoint(spec.name),
-                    soft_labels=soft and np.array(store.soft_labels(soft)),
-                    worker=worker,
-                )
+                trained = fit()
         except epochs.Diverged as error:
             reason = f"{error} of {spec.title}"
             store.put_failure(spec.name, {"reason": reason, **circumstances(spec.device)})
             raise Diverged(reason) from None
         weights = {name: _array(value) for name, value in trained.weights.items()}
-        store.put(spec.name, _record(spec, pool, trained), trained.logits, weights)
+        store.put(spec.name, record(trained), trained.logits, weights)
 
 
 def circumstances(device: str) -> dict:

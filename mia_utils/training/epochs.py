@@ -58,7 +58,8 @@ def run_epochs(
     checkpoint: Path | None,
     checkpoint_every: float,
     worker: Worker | None,
-    observe: Callable[[int, np.ndarray], None] | None,
+    observe: Callable[[int, np.ndarray], None] | None = None,
+    answers: Callable[[], np.ndarray] | None = None,
 ) -> Trained:
     """All epochs of one training, whatever its steps are, from the checkpoint `state` on.
 
@@ -67,6 +68,8 @@ def run_epochs(
     one_epoch : function
         Takes the steps of an epoch, counted from 0, and returns their mean loss, or None if nobody
         shall know it.
+    answers : function or None
+        What the model is asked in the end, by default the logits of every record of the loader.
     held_loss : function or None
         Asks the model about what is held out.
 
@@ -102,7 +105,7 @@ def run_epochs(
     for change in place.changes:
         change.finish(model)
     seconds = spent + time.perf_counter() - began
-    logits = score(model, loader)
+    logits = score(model, loader) if answers is None else answers()
     if not np.isfinite(logits).all():
         raise Diverged(f"answers that are not finite after epoch {epochs}")
     weights = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
