@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ..errors import InputError
 from ..randomness import numpy_generator, torch_generator
@@ -231,7 +232,9 @@ def _private(place, pieces, copies, config, seed, precision, device, state):
             sums = {name: torch.zeros_like(p) for name, p in parameters.items()}
             for part in batch.split(_AT_ONCE) if len(batch) else ():
                 inputs, targets = pieces.rows(part, device)
-                for name, found in clipped_sum(form, inputs[:, None], targets, bound).items():
+                with sdpa_kernel(SDPBackend.MATH):  # the one that vmap takes apart
+                    clipped = clipped_sum(form, inputs[:, None], targets, bound)
+                for name, found in clipped.items():
                     sums[name] += found
             for name, parameter in parameters.items():
                 drawn = torch.randn(
