@@ -21,7 +21,10 @@ from mia_utils.book import execute, grid, notebooks  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
 EXECUTED = ROOT / "_build/tests"
-DIGITS = {"dataset": "digits", "epochs": 2}
+DIGITS = {
+    **{"dataset": "digits", "epochs": 2},
+    **{"pool_documents": 64, "fresh_documents": 40, "vocabulary": 400, "private_epochs": 1},
+}
 """What the tests give each chapter, as far as it has such a parameter."""
 
 
@@ -47,6 +50,7 @@ def refused(specs, *arguments, **options):
     raise RuntimeError(f"{len(specs)} models that `mia sweep --train-only` has not trained")
 
 importlib.import_module("mia_utils.engine.train").train_models = refused
+importlib.import_module("mia_utils.text.train").run_into_store = refused
 """
 """What a kernel runs first, so that a chapter finds in the store whatever it asks for, or fails."""
 

@@ -1,8 +1,9 @@
 """The book's table of contents: which page of a chapter a reader meets, and in which order.
 
-A chapter is met at its copy on CIFAR-10 if there is one, else at the copy that `make book` executes
-on the embedded images. Its other copies are an appendix: linked from the chapter's head, and in no
-table of contents. `mia book contents` rewrites _toc.yml from the files at hand.
+A chapter is met at its copy on CIFAR-10 (one on texts at its larger run) if there is one, else at the
+copy that `make book` executes on the embedded images. Its other copies are an appendix: linked from
+the chapter's head, and in no table of contents. `mia book contents` rewrites _toc.yml from the files
+at hand.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ PARTS = (
     ("Experiments", "experiments"),
     ("Discussion", "discussion"),
     ("Audit", "audit"),
+    ("Text", "text_generation"),
 )
 AFTER = (
     # (caption, pages of prose), each made a page if its file is there
@@ -56,9 +58,9 @@ def name_of(chapter: str | os.PathLike) -> str:
 def met(root: str | os.PathLike, chapter: str | os.PathLike) -> str:
     """The page at which a reader meets a chapter, as Sphinx names it (no ending)."""
     stem = Path(chapter).stem
-    real = RUNS / MET / stem
-    there = Path(root, f"{real}.ipynb").exists()
-    return (real if there else RUNS / publish.DEFAULT_SET / stem).as_posix()
+    pages = [RUNS / name / stem for name in (MET, publish.TEXT_SET, publish.DEFAULT_SET)]
+    there = (page for page in pages if Path(root, f"{page}.ipynb").exists())
+    return next(there, pages[-1]).as_posix()
 
 
 def versions(root: str | os.PathLike, chapter: str | os.PathLike) -> dict[str, str]:

@@ -26,6 +26,7 @@ from .execute import KERNEL, as_bytes
 from .source import code_hash
 
 DEFAULT_SET = "cifar10-mini"
+TEXT_SET = "text"
 NOTE = "mia-note"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 _FOLDER = re.compile(r"\w(?:[\w .+-]{0,98}[\w+-])?")
@@ -171,9 +172,13 @@ def record_of(executed: NotebookNode) -> dict:
 
 
 def dataset_of(executed: NotebookNode) -> str:
-    """The data set of an executed notebook: as given, else its parameter's default."""
+    """The data set of an executed notebook: as given, else its parameter's default.
+
+    A chapter on texts has none: with parameters of its own it is a copy beside the default one.
+    """
     given = executed.metadata.get("mia", {}).get("parameters", {})
-    return str({**notebooks.parameters(executed), **given}.get("dataset", DEFAULT_SET))
+    values = {**notebooks.parameters(executed), **given}
+    return TEXT_SET if given and "text" in values else str(values.get("dataset", DEFAULT_SET))
 
 
 def folder_name(name: str) -> str:

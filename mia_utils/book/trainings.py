@@ -17,7 +17,9 @@ from contextlib import redirect_stdout
 from ..errors import InputError, NotebookError
 from . import notebooks
 
-TRAINING = frozenset({"train", "train_defended", "train_stacked", "train_selena", "run"})
+TRAINING = frozenset(
+    {"train", "train_text", "train_defended", "train_stacked", "train_selena", "run"}
+)
 """Functions of the package that train models into the store."""
 _MODELS = "__import__('mia_utils.experiments.experiment', fromlist=['models']).models"
 _RANDOM = frozenset({"default_rng", "RandomState", "Random"})

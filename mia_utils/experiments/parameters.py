@@ -173,13 +173,17 @@ _LEAST = {
     **dict.fromkeys(("epochs", "exact_epochs", "dp_epochs", "iterations"), 1),
     **dict.fromkeys(("shadow_models", "targets", "exact_records", "k"), 1),
     **dict.fromkeys(("asked", "walked", "probes", "audits", "characters", "documents", "width"), 1),
+    **dict.fromkeys(
+        ("pool_documents", "fresh_documents", "length", "copied", "digits", "private_epochs"), 1
+    ),
+    "vocabulary": 256,
 }
 KINDS: dict[str, Kind] = {
     **dict.fromkeys(("dataset", "architecture", "defense"), _NAME),
-    **dict.fromkeys(("shadow_dataset", "shadow_architecture", "shadow_defense"), _text()),
+    **dict.fromkeys(("shadow_dataset", "shadow_architecture", "shadow_defense", "text"), _text()),
     **{name: _whole(least) for name, least in _LEAST.items()},
     **dict.fromkeys(("masks", "trainings", "tables"), _TEXTS),
-    **dict.fromkeys(("units", "shorter", "text_epochs"), _COUNTS),
+    **dict.fromkeys(("units", "shorter", "text_epochs", "widths"), _COUNTS),
     "precision": _text(_PRECISIONS),
     "records": _text(),
     "settings": Kind("a mapping, such as {'lr_drop': 40}", _settings),
