@@ -22,8 +22,12 @@ from mia_utils.book import execute, grid, notebooks  # noqa: E402
 ROOT = Path(__file__).parents[1]
 EXECUTED = ROOT / "_build/tests"
 DIGITS = {
-    **{"dataset": "digits", "epochs": 2},
-    **{"pool_documents": 64, "fresh_documents": 40, "vocabulary": 400, "private_epochs": 1},
+    "dataset": "digits",
+    "epochs": 2,
+    "pool_documents": 64,
+    "fresh_documents": 40,
+    "vocabulary": 400,
+    "private_epochs": 1,
 }
 """What the tests give each chapter, as far as it has such a parameter."""
 
