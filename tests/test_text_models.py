@@ -26,11 +26,14 @@ from mia_utils.training.config import DPConfig
 SMALL = {"layers": 1, "width": 32, "heads": 2, "context": 32, "batch_size": 8}
 
 
-def sentences(count, seed=0):
-    """Texts of random words, which can only be learned by heart."""
+def sentences(count, seed=0, rare=0.0):
+    """Texts of random words, which can only be learned by heart; the k-th
+    as often as 1 / k ** rare."""
     rng = np.random.default_rng(seed)
-    words = ["".join(rng.choice(list("abcdefgh"), 4)) for _ in range(40)]
-    return [" ".join(rng.choice(words, 8)) for _ in range(count)]
+    known = ["".join(rng.choice(list("abcdefgh"), 4)) for _ in range(40)]
+    weights = np.arange(1.0, 41) ** -rare
+    weights /= weights.sum()
+    return [" ".join(rng.choice(known, 8, p=weights)) for _ in range(count)]
 
 
 @pytest.fixture(scope="module")
@@ -195,7 +198,7 @@ def test_many_epochs_leak(trained):
 
 
 def test_one_epoch_on_plenty_of_text_does_not_leak(tmp_path):
-    plenty = Corpus.of(sentences(1000, seed=2), vocabulary=300)
+    plenty = Corpus.of(sentences(1000, seed=2, rare=1.0), vocabulary=300)
     inside = np.random.default_rng(3).permutation(1000) < 500
     config = TextConfig(epochs=1, **SMALL)
     how = {"store": tmp_path, "jobs": 1, "device": "cpu", "progress": False}
