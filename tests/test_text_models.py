@@ -119,6 +119,18 @@ def test_a_corpus_that_cannot_be(tmp_path, call, said):
         call(tmp_path)
 
 
+def test_some_documents_of_a_corpus(corpus):
+    for index in (slice(3), [0, 1, 2], np.arange(48) < 3):
+        assert corpus.subset(index).texts == corpus.texts[:3]
+    assert corpus.subset([5, 2]).tokens.tolist() == [
+        *corpus.tokens[corpus.offsets[5] : corpus.offsets[6]],
+        *corpus.tokens[corpus.offsets[2] : corpus.offsets[3]],
+    ]
+    for index, said in (([48], "the corpus has 48"), ([0.5], "index="), ([], "")):
+        with pytest.raises(InputError, match=said):
+            corpus.subset(index)
+
+
 @pytest.mark.parametrize("text", ["naïve – 漢字 🙂", "\ud800 alone", " \n\t x  1234 y_z", "a"])
 def test_any_text_comes_back_from_its_tokens(text):
     tokenizer = Tokenizer.trained(sentences(20), size=300)

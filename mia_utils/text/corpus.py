@@ -93,8 +93,18 @@ class Corpus:
         return digest.hexdigest()
 
     def subset(self, index) -> Corpus:
-        """The documents of these numbers, in that order."""
-        index = np.arange(len(self))[np.asarray(index)]
+        """The documents of a slice, of these numbers in that order, or of a mask.
+
+        Raises
+        ------
+        InputError
+            If there are none, or a number is not that of a document.
+        """
+        chosen = index if isinstance(index, slice) else np.asarray(index)
+        try:
+            index = np.atleast_1d(np.arange(len(self))[chosen])
+        except IndexError as error:
+            raise InputError(f"index={index!r}: {error}; the corpus has {len(self)}") from None
         return Corpus(
             tuple(self.texts[i] for i in index),
             self.tokenizer,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -23,7 +25,7 @@ from ..training.epochs import Trained, run_epochs
 from ..training.generators import DrawnFrom, Generators
 from ..training.regularizer import Regularizer
 from ..training.worker import Place
-from .config import TextConfig
+from .config import RECIPE, TextConfig
 from .model import GPT, PrivateForm
 
 ANSWERS = ("log_probs", "mean", "std", "ranks")
@@ -167,8 +169,12 @@ def fit(
     looks = Looks(config, lambda model: answers(model, tokens, offsets))
     place = Place(model, optimizer, None, generators, (looks,))
     pieces = Pieces.of(tokens, offsets, config.context, model.opening)
-    epochs = _private if config.dp is not None else _plain
-    one_epoch, statement = epochs(place, pieces, copies, config, seed, precision, device, state)
+    if config.dp is None:
+        one_epoch, statement = _plain(place, pieces, copies, config, seed, precision, device), None
+    else:
+        check_private(copies, config, precision, pieces.documents)
+        own = _own_name(tokens, offsets, copies, vocabulary, config, device)
+        one_epoch, statement = _private(place, pieces, copies, config, seed, own, device)
     trained = run_epochs(
         place, config, one_epoch, state=state, checkpoint=checkpoint,
         checkpoint_every=checkpoint_every, worker=None,
@@ -178,7 +184,15 @@ def fit(
     return trained
 
 
-def _plain(place, pieces, copies, config, seed, precision, device, state):
+def _plain(
+    place: Place,
+    pieces: Pieces,
+    copies: np.ndarray,
+    config: TextConfig,
+    seed: int,
+    precision: str,
+    device: str,
+) -> Callable[[int], float]:
     """An epoch of steps on the mean loss over a batch's tokens."""
     index = np.repeat(np.arange(len(pieces.documents)), copies[pieces.documents])
     per_epoch = -(-len(index) // config.batch_size)
@@ -206,16 +220,24 @@ def _plain(place, pieces, copies, config, seed, precision, device, state):
             total += loss.detach() * len(batch)
         return float(total) / len(index)
 
-    return one_epoch, None
+    return one_epoch
 
 
-def _private(place, pieces, copies, config, seed, precision, device, state):
+def _private(
+    place: Place,
+    pieces: Pieces,
+    copies: np.ndarray,
+    config: TextConfig,
+    seed: int,
+    own: str,
+    device: str,
+) -> tuple[Callable[[int], None], dict]:
     """An epoch of DP-SGD (Abadi et al., 2016, algorithm 1): Poisson batches, clipped and noised.
 
     The gradient that is clipped is that of one document's mean loss: the document is what is
-    protected, not its author, and not a text that several documents repeat.
+    protected, not its author, and not a text that several documents repeat. `own` keeps the streams
+    of sampling and noise apart from those of any other model.
     """
-    check_private(copies, config, precision, pieces.documents)
     index = np.flatnonzero(copies)
     rate, steps = sampling(config, len(index))
     noise = noise_multiplier(config.dp, rate, steps)
@@ -224,8 +246,8 @@ def _private(place, pieces, copies, config, seed, precision, device, state):
     parameters = trained_parameters(form)
 
     def one_epoch(epoch: int) -> None:
-        drawing = numpy_generator(seed, "dp sampling", "text", epoch)
-        noising = torch_generator(seed, "dp noise", "text", epoch, device=device)
+        drawing = numpy_generator(seed, "dp sampling", own, epoch)
+        noising = torch_generator(seed, "dp noise", own, epoch, device=device)
         for number in range(per_epoch):
             place.set_rate(config.rate(epoch * per_epoch + number))
             batch = torch.from_numpy(index[drawing.random(len(index)) < rate])
@@ -257,6 +279,15 @@ def _private(place, pieces, copies, config, seed, precision, device, state):
         "covers": "the weights, if nobody learns the seed; not the tokenizer",
     }
     return one_epoch, statement
+
+
+def _own_name(tokens, offsets, copies, vocabulary, config, device) -> str:
+    """Of a model's streams: a hash of all that decides it, beside the seed."""
+    facts = json.dumps([RECIPE, vocabulary, config.changed(), device], sort_keys=True)
+    own = hashlib.sha256(facts.encode())
+    for array in (copies, offsets, tokens):
+        own.update(np.ascontiguousarray(array))
+    return own.hexdigest()
 
 
 def check_private(
