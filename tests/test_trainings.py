@@ -71,6 +71,12 @@ def test_a_training_is_kept_with_what_it_needs(cells, expected):
     assert kept(*cells) == expected
 
 
+def test_language_models_are_trained_ahead_too():
+    assert kept("models = train_text(corpus, copies)", "print(models.outputs())") == (
+        "models = train_text(corpus, copies)"
+    )
+
+
 def test_an_experiment_is_its_models_without_its_attacks():
     assert "experiment'" in kept("done = run(e)", "print(done)") and "run(" not in kept(
         "d = run(e)"
