@@ -1,7 +1,8 @@
 """Our audit beside two tools from PyPI, on the same answers: a planted leak and 200 sets without one.
 
-`python -m benchmarks.audit_peers [SETS]` writes book/results/audit_peers.csv, in about ten
-minutes of two cores. It needs adversarial-robustness-toolbox and sacroml, in an environment of their own.
+`python -m benchmarks.audit_peers [SETS]` writes book/results/audit_peers.csv. What each tool says of
+each set goes to book/results/audit_peers_sets.csv as it comes: a run that was stopped goes on from
+there. It needs adversarial-robustness-toolbox and sacroml, in an environment of their own.
 
 Neither peer takes a decision as ours does, so that what its user would read counts as "reports a
 leak". sacroml's report counts how many of its ten repetitions have a significant AUC; one is
@@ -12,7 +13,6 @@ half on records that its attack was not fitted on counts.
 from __future__ import annotations
 
 import contextlib
-import csv
 import io
 import logging
 import time
@@ -20,21 +20,19 @@ import warnings
 from importlib.metadata import version
 
 import numpy as np
-from joblib import Parallel, delayed
+import pandas as pd
 from sklearn.metrics import roc_auc_score
 
 from mia_utils import Outputs
 from mia_utils.audit import audit
 from mia_utils.evaluation import clopper_pearson, tpr_at_fpr
 
-from . import RESULTS, command
+from . import RESULTS, command, save
 
 SETS, PLANTED = 200, 10
 RECORDS, CLASSES, LEAK = 400, 4, 1.5
-COLUMNS = (
-    *("tool", "attack", "AUC", "TPR at 10 % FPR", "epsilon at least", "planted leaks reported"),
-    *("null sets with a leak reported", "low", "high", "null sets", "processor seconds"),
-)
+COLUMNS = ("set", "tool", "attack", "auc", "tpr", "epsilon", "leak", "seconds")
+FIGURES = {"auc": "AUC", "tpr": "TPR at 10 % FPR", "epsilon": "epsilon at least"}
 
 
 def answers(seed: int, leak: float) -> Outputs:
@@ -88,7 +86,8 @@ def art(outputs: Outputs, seed: int) -> dict:
     accurate = ((scores > 0.5) == truth).mean() > 0.5
     auc = roc_auc_score(truth, scores)
     tpr = tpr_at_fpr(scores.astype(np.float64), truth, 0.1)
-    return {"ART": ("black box, random forest", auc, tpr, None, bool(accurate))}
+    name = f"ART {version('adversarial-robustness-toolbox')}"
+    return {name: ("black box, random forest", auc, tpr, None, bool(accurate))}
 
 
 def sacroml(outputs: Outputs, seed: int) -> dict:
@@ -101,62 +100,63 @@ def sacroml(outputs: Outputs, seed: int) -> dict:
     found = attack._get_global_metrics(attack.attack_metrics)
     auc = float(np.mean([m["AUC"] for m in attack.attack_metrics]))
     rate = float(np.mean([m["TPR@0.1%"] for m in attack.attack_metrics]))  # it is the rate 0.1
-    what = "worst case, random forest"
+    name, what = f"sacroml {version('sacroml')}", "worst case, random forest"
     return {
-        "sacroml": (what, auc, rate, None, found["n_sig_auc_p_vals"] > 0),
-        "sacroml, corrected": (what, auc, rate, None, found["n_sig_auc_p_vals_corrected"] > 0),
+        name: (what, auc, rate, None, found["n_sig_auc_p_vals"] > 0),
+        f"{name}, corrected": (what, auc, rate, None, found["n_sig_auc_p_vals_corrected"] > 0),
     }
 
 
-def _judge(seed: int) -> dict[str, tuple]:
-    """What each tool says of one set, and the seconds it took."""
-    warnings.simplefilter("ignore")
-    logging.disable(logging.WARNING)
-    outputs, found = answers(seed, LEAK if seed < PLANTED else 0.0), {}
+def judge(seed: int) -> list[dict]:
+    """What each tool says of one set, and the seconds of processor it took: a row a tool."""
+    outputs, rows = answers(seed, LEAK if seed < PLANTED else 0.0), []
     for tool in (ours, art, sacroml):
         began = time.process_time()
         with contextlib.redirect_stdout(io.StringIO()):
-            result = tool(outputs, seed)
-        seconds = time.process_time() - began
-        found |= {name: (*values, seconds) for name, values in result.items()}
-    return found
+            found = tool(outputs, seed)
+        seconds = round(time.process_time() - began, 3)
+        for name, values in found.items():
+            row = dict(zip(COLUMNS, (seed, name, *values, seconds), strict=True))
+            rows.append(row | {"leak": int(row["leak"])})
+    return rows
+
+
+def table(sets: pd.DataFrame) -> pd.DataFrame:
+    """One row a tool: means over the planted sets, the share of null sets in which it reports."""
+    rows = []
+    for tool, found in sets.groupby("tool", sort=False):
+        planted, null = found[found["set"] < PLANTED], found[found["set"] >= PLANTED]
+        alarms = int(null["leak"].sum())
+        low, high = clopper_pearson(alarms, len(null))
+        means = {name: planted[column].mean() for column, name in FIGURES.items()}
+        rows.append(
+            {
+                "tool": tool,
+                "attack": found["attack"].iloc[0],
+                **{name: "" if np.isnan(mean) else f"{mean:.3f}" for name, mean in means.items()},
+                "planted leaks reported": f"{int(planted['leak'].sum())} of {len(planted)}",
+                "null sets with a leak reported": f"{alarms / len(null):.3f}",
+                "low": f"{float(low):.3f}",
+                "high": f"{float(high):.3f}",
+                "null sets": len(null),
+                "processor seconds": f"{found['seconds'].median():.2f}",
+            }
+        )
+    return pd.DataFrame(rows)
 
 
 def main(chosen: list[str]) -> int:
-    sets = int(chosen[0]) if chosen else SETS
-    found: dict[str, dict] = {}
-    judged = Parallel(2, return_as="generator")(delayed(_judge)(s) for s in range(PLANTED + sets))
-    for seed, results in enumerate(judged):
-        for name, (attack, auc, tpr, epsilon, leaks, seconds) in results.items():
-            row = found.setdefault(
-                name, {"attack": attack, "planted": [], "null": 0, "seconds": []}
-            )
-            row["seconds"].append(seconds)
-            if seed < PLANTED:
-                row["planted"].append((auc, tpr, epsilon, leaks))
-            else:
-                row["null"] += bool(leaks)
+    last = PLANTED + (int(chosen[0]) if chosen else SETS)
+    path = RESULTS / "audit_peers_sets.csv"
+    done = set(pd.read_csv(path)["set"]) if path.exists() else set()
+    warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)
+    for seed in sorted(set(range(last)) - done):
+        rows = pd.DataFrame(judge(seed), columns=COLUMNS)
+        rows.to_csv(path, mode="a", header=not path.exists(), index=False, lineterminator="\n")
         if seed % 20 == 0:
-            print(seed, {name: row["null"] for name, row in found.items()}, flush=True)
-    with open(RESULTS / "audit_peers.csv", "w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        for name, row in found.items():
-            means = [
-                None if None in values else float(np.mean(values))
-                for values in list(zip(*row["planted"], strict=True))[:3]
-            ]
-            low, high = clopper_pearson(row["null"], sets)
-            numbers = ["" if mean is None else f"{mean:.3f}" for mean in means]
-            reported = f"{sum(p[3] for p in row['planted'])} of {PLANTED}"
-            share = [f"{value:.3f}" for value in (row["null"] / sets, float(low), float(high))]
-            seconds = f"{np.median(row['seconds']):.2f}"
-            title = {
-                "mia audit": "mia audit",
-                "ART": f"ART {version('adversarial-robustness-toolbox')}",
-            }
-            tool = title.get(name, f"{name} ({version('sacroml')})")
-            writer.writerow([tool, row["attack"], *numbers, reported, *share, sets, seconds])
+            print(f"{seed} of {last}", flush=True)
+    save(table(pd.read_csv(path)), "audit_peers.csv")
     return 0
 
 

@@ -10,6 +10,10 @@ import numpy as np
 from .arrays import as_array, as_integers
 from .errors import InputError
 
+_WORDS = (("true", "false"), ("1", "0"), ("1.0", "0.0"), ("yes", "no"), ("t", "f"), ("y", "n"))
+_WORDS += (("in", "out"), ("train", "test"), ("member", "non-member"), ("member", "nonmember"))
+"""What people write in place of true and false."""
+
 
 def class_numbers(labels, classes: Sequence[str] | None) -> np.ndarray:
     """Labels as numbers: names become positions in `classes`, anything else comes back as it is.
@@ -27,7 +31,7 @@ def class_numbers(labels, classes: Sequence[str] | None) -> np.ndarray:
         shown = ", ".join(map(repr, found[:5].tolist()))
         raise InputError(
             f"labels are names ({shown}{', ...' if found.size > 5 else ''}); say which logit is "
-            "whose: pass classes=[...], the names in the order of the logits"
+            "whose: pass classes=[...] (--classes A B ...), the names in the order of the logits"
         )
     names = [str(name) for name in classes]
     places = {name: place for place, name in enumerate(names)}
@@ -57,15 +61,16 @@ def member_mask(members, ids, records: int) -> np.ndarray:
     if array.size == records and not texts and np.isin(array, (0, 1)).all():
         return array
     if texts and array.size == records:
-        words = {"true": 1, "false": 0, "1": 1, "0": 0, "1.0": 1, "0.0": 0}
         lowered = np.char.lower(array)
-        if np.isin(lowered, list(words)).all():
-            return np.array([words[str(word)] for word in lowered], bool)
+        for yes, no in _WORDS:
+            if np.isin(lowered, (yes, no)).all():
+                return lowered == yes
     if ids is None:
         if texts or array.size != records:
             raise InputError(
-                f"members has {array.size} values for {records} records; expected a mask (true "
-                "or false for every record), or the members' ids and ids of all records: pass ids="
+                f"members has {array.size} values for {records} records, such as "
+                f"{array[:1].tolist()[0] if array.size else None!r}; expected true or false for every "
+                "record, or the ids of members and ids of all records: pass ids="
             )
         return array
     known = as_array(ids, "ids")
@@ -75,7 +80,7 @@ def member_mask(members, ids, records: int) -> np.ndarray:
     if missing.size:
         raise InputError(
             f"member {str(missing[0])!r} is not among the ids ({missing.size} of {array.size} "
-            "members are not)"
+            f"members are not); ids are such as {str(known[0]) if known.size else None!r}"
         )
     return np.isin(known, wanted)
 

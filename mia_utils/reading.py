@@ -57,8 +57,14 @@ def read_logits(logits, labels, members, evaluated=None, ids=None) -> Answers:
     labels, members = _labels(labels), as_bool(members, "members")
     logits = _by_model(logits, labels, members, "logits")
     if logits.dtype not in (np.float32, np.float16):
-        with np.errstate(over="ignore"):  # what does not fit is refused below
-            logits = logits.astype(np.float32)
+        with np.errstate(over="ignore"):
+            single = logits.astype(np.float32)
+        if (wide := np.isfinite(logits) & ~np.isfinite(single)).any():
+            raise InputError(
+                f"logits hold {logits[wide][0]:.3g}; float32 ends at 3.4e38. If these are no logits, "
+                "take their logarithm"
+            )
+        logits = single
     for model, row in enumerate(logits):
         _check_finite(model, row)
     if logits.shape[2] == 1:
@@ -167,7 +173,7 @@ def _by_model(values: np.ndarray, labels, members: np.ndarray, name: str) -> np.
         raise InputError(
             f"{name} have shape {shape}, one number a record, that of class 1 of two; but labels "
             f"run from {labels.min()} to {labels.max()}. Expected all classes' {name}, (models, "
-            "records, classes)"
+            "records, classes), or labels 0 and 1"
         )
     return found
 
@@ -219,13 +225,20 @@ def _answers(logits, labels, members, evaluated, ids) -> Answers:
     if ids.shape != shape[1:]:
         raise InputError(f"ids have shape {ids.shape}; expected one a record, {shape[1:]}")
     if np.unique(ids).size != ids.size:
-        raise InputError("ids repeat; every record of a pool may appear once")
+        firsts = np.unique(ids, return_index=True)[1]
+        again = np.setdiff1d(np.arange(ids.size), firsts)
+        raise InputError(
+            f"ids repeat; every record of a pool may appear once, but record {again[0]} has the id of "
+            f"an earlier one ({again.size} such)"
+        )
     return Answers(logits, labels, members, evaluated, ids)
 
 
 def _check_finite(model: int, row: np.ndarray) -> None:
     # The sum is finite unless an element is not (or it overflows): no bool copy of the row.
-    if np.isfinite(row.sum(dtype=np.float64)) or np.isfinite(row).all():
+    with np.errstate(invalid="ignore"):
+        total = row.sum(dtype=np.float64)
+    if np.isfinite(total) or np.isfinite(row).all():
         return
     first = int(np.argmin(np.isfinite(row).all(axis=1)))
     message = f"logits of model {model} hold NaN or infinity, first at record {first}; "
@@ -245,7 +258,7 @@ def _check_probabilities(part: np.ndarray, model: int, start: int) -> None:
         row = int(np.argmin(inside.all(axis=1)))
         raise InputError(
             f"probabilities of model {model} hold {part[row][~inside[row]][0]:g} at record "
-            f"{start + row}; expected numbers in [0, 1]: write Outputs(logits=...) for logits"
+            f"{start + row}; expected numbers in [0, 1]: {_in_place(part)}"
         )
     off = np.abs(part.sum(axis=1) - 1) > _SUM
     if part.shape[1] > 1 and off.any():
@@ -255,6 +268,14 @@ def _check_probabilities(part: np.ndarray, model: int, start: int) -> None:
             "expected 1: write p / p.sum(axis=-1, keepdims=True) if they are rounded, or one "
             "probability a record, that of class 1, if several classes may be true at once"
         )
+
+
+def _in_place(part: np.ndarray) -> str:
+    """What to write where probabilities are none."""
+    percent = (part >= 0).all() and (np.abs(part.sum(axis=1) - 100) <= 100 * _SUM).all()
+    return (
+        "write p / 100, if they are per cent" if percent else "write Outputs(logits=...) for logits"
+    )
 
 
 # ---- signs of a mistake --------------------------------------------------------------------------

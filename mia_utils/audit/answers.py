@@ -11,13 +11,20 @@ import numpy as np
 
 from ..errors import InputError
 from ..outputs import Outputs
-from .tables import Table, check_file, numbered, read_array, read_table, sha256
+from .tables import (
+    IDS,
+    LABELS,
+    LOGITS,
+    MEMBERS,
+    PROBABILITIES,
+    Table,
+    check_file,
+    numbered,
+    read_array,
+    read_table,
+    sha256,
+)
 
-LOGITS = ("logits", "logit")
-PROBABILITIES = ("probabilities", "probability", "probs", "prob", "proba")
-LABELS = ("labels", "label", "y", "target")
-MEMBERS = ("members", "member", "is_member", "membership")
-IDS = ("ids", "id", "record_id")
 _ONE_ARRAY = (".npy",)
 
 
@@ -156,7 +163,7 @@ def read_answers(
     if path.suffix.lower() in _ONE_ARRAY:
         table: Table = {"probabilities" if probabilities else "logits": read_array(path)}
     else:
-        table = read_table(path)
+        table = read_table(path, texts=groups)
     sources = [path]
     for name, extra in (("labels", labels), ("members", members), ("ids", ids)):
         if extra is not None:
@@ -164,14 +171,11 @@ def read_answers(
             table = {k: v for k, v in table.items() if k not in _names(name)}
             table[name] = read_array(extra)
             sources.append(Path(extra))
-    return _from_table(
-        table,
-        path,
-        groups=groups,
-        floor=floor,
-        classes=classes,
-        sources=tuple((source.name, sha256(source)) for source in sources),
-    )
+    sources = tuple((source.name, sha256(source)) for source in sources)
+    try:
+        return _from_table(table, groups, floor, classes, sources)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
 
 
 def _names(name: str) -> tuple[str, ...]:
@@ -179,75 +183,147 @@ def _names(name: str) -> tuple[str, ...]:
 
 
 def _first(table: Table, names: Sequence[str]) -> np.ndarray | None:
-    return next((table[name] for name in names if name in table), None)
+    """The one column of these names; two that differ have no meaning."""
+    there = [name for name in names if name in table]
+    for name in there[1:]:
+        if not np.array_equal(table[name], table[there[0]]):
+            raise InputError(f"{there[0]} and {name} differ; keep one of them")
+    return table[there[0]] if there else None
 
 
-def _from_table(table: Table, path: Path, *, groups, floor, classes, sources) -> AuditData:
-    values, suffixes, scale = _values(table, path)
+def _from_table(table: Table, groups, floor, classes, sources) -> AuditData:
+    values, suffixes, scale = _values(table)
     found = {}
     for name in ("labels", "members", "ids"):
-        found[name] = _first(table, _names(name))
+        names = _names(name)
+        found[name] = _first(table, names)
         if found[name] is None and name != "ids":
             raise InputError(
-                f"{path} holds {', '.join(sorted(table)) or 'nothing'}; expected also {name}: one "
-                f"a record, or a file of its own (--{name} FILE)"
+                f"holds {', '.join(sorted(table))}; expected also {name} (or "
+                f"{', '.join(names[1:])}): one a record, or a file of its own (--{name} FILE)"
             )
-    if classes is None and "classes" in table:
-        classes = [str(name) for name in table["classes"].ravel()]
-    if classes is None and suffixes and not all(suffix.isdecimal() for suffix in suffixes):
-        classes = suffixes
+        if found[name] is not None:
+            found[name] = _complete(found[name], name)
+    if found["labels"].size == 0:
+        raise InputError("holds no record")
+    own = None
+    if "classes" in table:
+        own = tuple(str(name) for name in table["classes"].ravel())
+    elif suffixes:
+        own, found["labels"] = _classes_of(suffixes, found["labels"])
+    if own is not None and classes is not None:
+        values, found["labels"] = _in_order(values, found["labels"], own, classes)
+    classes = own if classes is None else classes
     chosen = {name: column for name, column in table.items() if name.startswith("group_")}
     chosen = {name.removeprefix("group_"): column for name, column in chosen.items()}
     for name in groups:
         if name not in table:
-            raise InputError(f"{path} has no column {name!r}; it holds {', '.join(sorted(table))}")
+            raise InputError(f"has no column {name!r}; it holds {', '.join(sorted(table))}")
         chosen[name] = table[name]
     if "groups" in table:
         chosen["group"] = table["groups"]
-    try:
-        outputs = Outputs.from_arrays(
-            **{scale: values},
-            labels=found["labels"],
-            members=found["members"],
-            ids=found["ids"],
-            evaluated=table.get("evaluated"),
-            classes=classes,
-            **({} if floor is None else {"floor": floor}),
-        )
-        return AuditData.of(
-            outputs,
-            names=found["ids"],
-            groups=chosen,
-            classes=classes,
-            features=table.get("features"),
-            traces=table.get("losses"),
-            scale=scale,
-            sources=sources,
-        )
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
+    outputs = Outputs.from_arrays(
+        **{scale: values},
+        labels=found["labels"],
+        members=found["members"],
+        ids=found["ids"],
+        evaluated=table.get("evaluated"),
+        classes=classes,
+        **({} if floor is None else {"floor": floor}),
+    )
+    return AuditData.of(
+        outputs,
+        names=found["ids"],
+        groups=chosen,
+        classes=classes,
+        features=table.get("features"),
+        traces=table.get("losses"),
+        scale=scale,
+        sources=sources,
+    )
 
 
-def _values(table: Table, path: Path) -> tuple[np.ndarray, tuple[str, ...], str]:
+def _values(table: Table) -> tuple[np.ndarray, tuple[str, ...], str]:
     """The answers, the names of the columns they came from, and which scale they have."""
     there = []
     for scale, names in (("logits", LOGITS), ("probabilities", PROBABILITIES)):
         array = _first(table, names)
         if array is not None:
+            if array.dtype.kind == "U":
+                raise InputError(
+                    f"the column of {scale} holds texts, such as {str(array.flat[0])[:40]!r}; expected "
+                    f"a column a class: {names[1]}_0, {names[1]}_1, ..."
+                )
             there.append((array, (), scale))
         elif columns := numbered(table, names):
             there.append((*columns, scale))
     if len(there) != 1:
         raise InputError(
-            f"{path} holds {', '.join(sorted(table)) or 'nothing'}; expected "
-            f"{'only one of' if there else ''} logits or probabilities: an array of that name, or "
+            f"holds {', '.join(sorted(table)) or 'nothing'}; expected "
+            f"{'only one of ' if there else ''}logits or probabilities: an array of that name, or "
             "columns logit_0, logit_1, ... (or prob_0, prob_1, ...)"
         )
     return there[0]
 
 
+def _complete(values: np.ndarray, name: str) -> np.ndarray:
+    """`values`, none of them missing; ids that are whole numbers as such."""
+    missing = values == "" if values.dtype.kind == "U" else values != values
+    if missing.any():
+        row = int(np.argwhere(missing)[0][0])
+        raise InputError(
+            f"record {row} has nothing under {name} ({int(missing.sum())} such); fill it in, "
+            "or leave the record out"
+        )
+    whole = values.dtype.kind == "f" and (np.abs(values) < 2**53).all()
+    return values.astype(np.int64) if whole and (values == np.rint(values)).all() else values
+
+
+def _classes_of(suffixes: tuple[str, ...], labels: np.ndarray):
+    """Names of the classes that columns are called by (None: their positions), and the labels.
+
+    One column of two classes is that of class 1, or of the class it is called by.
+    """
+    numbered = all(suffix.isdecimal() for suffix in suffixes)
+    if labels.ndim != 1 or (not numbered and labels.dtype.kind != "U"):
+        return (None if numbered or len(suffixes) == 1 else suffixes), labels
+    if suffixes == ("1",) or (
+        len(suffixes) > 1 and suffixes == tuple(map(str, range(len(suffixes))))
+    ):
+        return None, labels
+    texts = labels.astype(str)
+    if len(suffixes) > 1:
+        return suffixes, texts
+    others = np.setdiff1d(texts, suffixes)
+    if numbered or others.size != 1 or others.size == np.unique(texts).size:
+        raise InputError(
+            f"has one column of answers, of class {suffixes[0]!r}; expected one a class, or "
+            "that of class 1 of two"
+        )
+    return (str(others[0]), suffixes[0]), texts
+
+
+def _in_order(values, labels: np.ndarray, own: Sequence[str], classes: Sequence[str]):
+    """Answers and labels of a file's own classes in the order of `classes`."""
+    names = [str(name) for name in classes]
+    if list(own) == names:
+        return values, labels
+    if sorted(names) != sorted(own) or values.ndim < 2 or values.shape[-1] != len(own):
+        raise InputError(f"has the classes {', '.join(own[:10])}; expected {', '.join(names[:10])}")
+    places = [list(own).index(name) for name in names]
+    if labels.ndim == 2:
+        labels = labels[:, places]
+    elif labels.dtype.kind in "iu" and np.isin(labels, np.arange(len(own))).all():
+        labels = np.argsort(places)[labels]
+    return values[..., places], labels
+
+
 def _texts(values) -> np.ndarray:
+    """Groups as texts: whole numbers without a point, what is missing as such."""
     values = np.asarray(values)
-    if values.dtype.kind == "f" and np.isfinite(values).all() and (values == values.round()).all():
-        values = values.astype(np.int64)
-    return values.astype(str)
+    missing = values != values if values.dtype.kind == "f" else np.zeros(values.shape, bool)
+    kept = values[~missing]
+    if values.dtype.kind == "f" and np.isfinite(kept).all() and (kept == kept.round()).all():
+        values = np.where(missing, 0, values).astype(np.int64)
+    texts = values.astype(str)
+    return np.where(missing | (texts == ""), "missing", texts)

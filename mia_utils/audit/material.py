@@ -14,8 +14,7 @@ from ..data.memory import check_memory
 from ..data.pool import Pool
 from ..errors import InputError
 from ..naming import class_numbers
-from .answers import IDS, LABELS
-from .tables import Table, read_array, read_table, sha256
+from .tables import IDS, LABELS, Table, read_array, read_table, sha256
 
 _SPLITS = ("train", "test", "val", "valid", "validation")
 
@@ -68,7 +67,7 @@ def read_material(
     path = Path(path)
     if path.is_dir():
         return _folder(path, classes, size)
-    table = read_table(path)
+    table = read_table(path, texts=groups)
     sources = ((path.name, sha256(path)),)
     archive = path.suffix.lower() == ".npz"
     return (_archive if archive else _table)(path, table, classes, groups, sources)

@@ -142,6 +142,12 @@ def _align(data: AuditData, shadows, notes: list[str]) -> tuple[np.ndarray, Outp
         raise InputError(
             f"the target has {outputs.classes} classes, the reference models {answers.classes}"
         )
+    if isinstance(shadows, AuditData) and shadows.classes != data.classes:
+        if sorted(shadows.classes) == sorted(data.classes):
+            raise InputError(
+                "target and reference models list the classes in another order; read both with the "
+                f"same classes=[{', '.join(map(repr, data.classes[:10]))}]"
+            )
     _, mine, theirs = np.intersect1d(outputs.ids, answers.ids, return_indices=True)
     if not mine.size:
         raise InputError(

@@ -10,6 +10,8 @@ import hashlib
 import os
 import re
 import zipfile
+from collections.abc import Sequence
+from decimal import Decimal
 from math import isnan, prod
 from pathlib import Path
 
@@ -17,6 +19,8 @@ import numpy as np
 
 from ..data.archive import DAMAGED, one_line, opened
 from ..errors import InputError
+from ..naming import is_number
+from .text_tables import plain, read_frame, read_text
 
 LARGEST = 8 * 2**30
 """Bytes that one file may take in memory; a `.npy` file is mapped and may be larger."""
@@ -26,13 +30,31 @@ _SMALL = 64 * 2**20  # bytes below which nobody minds how well they were packed
 _TEXT = 64 * 2**20  # bytes of a list of ids
 _DAMAGED = (*DAMAGED, OverflowError)
 
+LABELS = ("labels", "label", "y", "y_true", "target", "targets")
+MEMBERS = ("members", "member", "is_member", "membership")
+IDS = ("ids", "id", "record_id")
+LOGITS = ("logits", "logit")
+PROBABILITIES = ("probabilities", "probability", "probs", "prob", "proba")
+_ANSWERS = (*LOGITS, *PROBABILITIES)
+_OTHERS = ("classes", "features", "images", "losses")
+TEXTS = (*LABELS, *MEMBERS, *IDS, "evaluated", "groups")
+"""Columns that are read as they are written: 007 is not 7, and a class may be called NA."""
+
 Table = dict[str, np.ndarray]
 
 
-def read_table(path: str | os.PathLike, *, largest: int = LARGEST) -> Table:
-    """The named arrays of an .npz archive, or the columns of a .csv or .parquet table.
+def read_table(
+    path: str | os.PathLike, *, texts: Sequence[str] = (), largest: int = LARGEST
+) -> Table:
+    """The named arrays of an .npz archive, or the columns of a .csv, .tsv or .parquet table.
 
-    Columns of a table that are numbered (`logit_0`, `logit_1`, ...) stay columns here.
+    Columns of a table that are numbered (`logit_0`, `logit_1`, ...) stay columns here. Names that
+    are looked for (`Labels`, `MEMBER`) are written small.
+
+    Parameters
+    ----------
+    texts : sequence of str
+        More columns of a .csv table whose values are names and no measurements.
 
     Raises
     ------
@@ -41,16 +63,23 @@ def read_table(path: str | os.PathLike, *, largest: int = LARGEST) -> Table:
         larger than `largest` bytes.
     """
     path = Path(path)
-    readers = {".npz": _npz, ".csv": _csv, ".parquet": _parquet, ".pq": _parquet}
-    reader = readers.get(path.suffix.lower())
-    if reader is None:
+    kind = path.suffix.lower()
+    if kind not in (".npz", ".csv", ".tsv", ".parquet", ".pq"):
         raise InputError(f"{path}: expected a file whose name ends in .npz, .npy, .csv or .parquet")
     check_file(path)
-    return reader(path, largest)
+    if kind == ".npz":
+        table = _npz(path, largest)
+    elif kind in (".csv", ".tsv"):
+        table = _csv(path, largest, texts)
+    else:
+        table = _parquet(path, largest)
+    return _small_names(path, table)
 
 
 def read_array(path: str | os.PathLike) -> np.ndarray:
-    """One array: a .npy file, memory-mapped; or a text file with one value a line, as texts.
+    """One array: a .npy file, memory-mapped; or a text file (.txt, .csv) with one value a line.
+
+    Texts that all are whole numbers become numbers, but for those with leading zeros.
 
     Raises
     ------
@@ -61,18 +90,25 @@ def read_array(path: str | os.PathLike) -> np.ndarray:
     check_file(path)
     if path.suffix.lower() == ".npy":
         try:
-            return np.load(path, mmap_mode="r", allow_pickle=False)
+            return _decoded(np.load(path, mmap_mode="r", allow_pickle=False))
         except _DAMAGED as error:
             raise InputError(f"{path}: not a readable array ({_one_line(error)})") from None
-    if path.suffix.lower() not in (".txt", ""):
-        raise InputError(f"{path}: expected one array, in a file that ends in .npy or .txt")
+    kind = path.suffix.lower()
+    if kind not in (".txt", ".csv", ""):
+        raise InputError(f"{path}: expected one array, in a file that ends in .npy, .txt or .csv")
     if path.stat().st_size > _TEXT:
         raise InputError(f"{path}: {path.stat().st_size:,} bytes; expected at most {_TEXT:,}")
-    try:
-        lines = path.read_text(encoding="utf-8-sig").replace("\r\n", "\n").split("\n")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 text ({error})") from None
-    return np.array([line.strip() for line in lines if line.strip()], dtype=str)
+    lines = [line.strip() for line in read_text(path).splitlines()]
+    lines = [line for line in lines if line]
+    if kind == ".csv":
+        lines = [line.strip('"') for line in lines]
+        if any(mark in line for line in lines[:10] for mark in ",;\t"):
+            raise InputError(f"{path}: several columns; expected one, a value a line")
+        if lines and lines[0].lower() in TEXTS:  # the column's name
+            lines = lines[1:]
+    if not lines:
+        raise InputError(f"{path}: is empty; expected one value a line")
+    return plain(np.array(lines, dtype=str))
 
 
 def check_file(path: Path) -> None:
@@ -96,27 +132,62 @@ def sha256(path: str | os.PathLike) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def _small_names(path: Path, table: Table) -> Table:
+    """The same with the names that are looked for in small letters and without blanks around."""
+    found: Table = {}
+    for name, values in table.items():
+        name = name.strip()
+        known = name.lower() if name.lower() in (*TEXTS, *_ANSWERS, *_OTHERS) else name
+        if known in found:
+            raise InputError(f"{path}: {known!r} is there twice; keep one")
+        found[known] = values
+    return found
+
+
 def numbered(table: Table, prefixes: tuple[str, ...]) -> tuple[np.ndarray, tuple[str, ...]] | None:
     """Columns such as logit_0, logit_1 or logit_cat, logit_dog as one array, and their suffixes.
 
     Returned are (values (records, columns), suffixes), the columns in the order of their numbers if
     all suffixes are numbers, else in the order of the table; None if there are none.
+
+    Raises
+    ------
+    InputError
+        If a column holds texts, or some suffixes are numbers and others are not.
     """
     for prefix in prefixes:
-        pattern = re.compile(rf"{re.escape(prefix)}[_.:\[]?(.+?)\]?$", re.DOTALL)
+        pattern = re.compile(rf"{re.escape(prefix)}[_.:\[]?(.+?)\]?$", re.DOTALL | re.IGNORECASE)
         found = {
             name: match[1] for name in table if (match := pattern.match(name)) and name != prefix
         }
         if not found:
             continue
-        if all(suffix.isdecimal() for suffix in found.values()):
+        numbers = [suffix.isdecimal() for suffix in found.values()]
+        if all(numbers):
             found = dict(sorted(found.items(), key=lambda pair: int(pair[1])))
-        columns = [table[name] for name in found]
-        bad = [n for n, c in zip(found, columns, strict=True) if c.dtype.kind not in "fiub"]
-        if bad:
-            raise InputError(f"column {bad[0]!r} holds texts; expected numbers")
-        return np.stack(columns, axis=1), tuple(found.values())
+        elif any(numbers):
+            odd = next(name for name, suffix in found.items() if not suffix.isdecimal())
+            raise InputError(
+                f"column {odd!r} stands among numbered ones; is it a class? Number all or none, or "
+                "call it something else"
+            )
+        return np.stack([_floats(name, table[name]) for name in found], axis=1), tuple(
+            found.values()
+        )
     return None
+
+
+def _floats(name: str, column: np.ndarray) -> np.ndarray:
+    if column.dtype.kind == "f":
+        return column
+    if column.dtype.kind in "iub":
+        return column.astype(np.float64)
+    for row, text in enumerate(column):
+        if not is_number(str(text)):
+            raise InputError(
+                f"column {name!r} holds {str(text)!r} in record {row}; expected a number such as 0.25"
+            )
+    return column.astype(np.float64)
 
 
 # ---- npz -----------------------------------------------------------------------------------------
@@ -126,16 +197,22 @@ def _npz(path: Path, largest: int) -> Table:
     try:
         with opened(path) as archive:
             _check_sizes(path, archive.zip, largest)
-            return {name: archive[name] for name in archive.files}
+            return {name: _decoded(archive[name]) for name in archive.files}
     except InputError:
         raise
     except _DAMAGED as error:
         text = _one_line(error)
         if "pickle" in text.lower():
             text = (
-                "it holds pickled objects, which could run code; write arrays of numbers or texts"
+                "it holds pickled objects, which could run code; write arrays of numbers or texts, "
+                "such as labels.astype(str)"
             )
         raise InputError(f"{path}: not a readable archive ({text})") from None
+
+
+def _decoded(array: np.ndarray) -> np.ndarray:
+    """Bytes (dtype S) as the texts that they spell."""
+    return np.char.decode(array, "utf-8") if array.dtype.kind == "S" else array
 
 
 def _check_sizes(path: Path, archive: zipfile.ZipFile, largest: int) -> None:
@@ -177,19 +254,18 @@ def _check_header(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo)
 # ---- tables --------------------------------------------------------------------------------------
 
 
-def _csv(path: Path, largest: int) -> Table:
-    import pandas as pd
-
+def _csv(path: Path, largest: int, texts: Sequence[str]) -> Table:
     if path.stat().st_size > largest:
         raise InputError(
             f"{path}: {path.stat().st_size / 2**30:,.1f} GB; expected at most "
             f"{largest / 2**30:,.1f} GB: write the answers as .npy"
         )
-    try:
-        frame = pd.read_csv(path, encoding="utf-8-sig", low_memory=False, skipinitialspace=True)
-    except (ValueError, UnicodeDecodeError, pd.errors.ParserError, OSError) as error:
-        raise InputError(f"{path}: not a readable table ({_one_line(error)})") from None
-    return _columns(path, frame)
+
+    def as_text(name: str) -> bool:
+        name = name.strip()
+        return name.lower() in TEXTS or name in texts or name.startswith("group_")
+
+    return _columns(path, read_frame(path, as_text))
 
 
 def _parquet(path: Path, largest: int) -> Table:
@@ -214,6 +290,8 @@ def _parquet(path: Path, largest: int) -> Table:
                     f"{largest / 2**30:,.1f} GB: write the answers as .npy"
                 )
             frame = file.read().to_pandas()
+            if any(name is not None for name in frame.index.names):
+                frame = frame.reset_index()
     except (pyarrow.ArrowException, *_DAMAGED) as error:
         if isinstance(error, InputError):
             raise
@@ -239,8 +317,11 @@ def _columns(path: Path, frame) -> Table:
                 values = np.stack([np.asarray(v, dtype=np.float64) for v in values])
             elif all(isinstance(v, (bool, np.bool_)) for v in values):
                 values = values.astype(bool)
+            elif all(isinstance(v, Decimal) for v in values):
+                values = values.astype(np.float64)
             else:
-                values = np.array(["" if _missing(v) else str(v) for v in values], dtype=str)
+                texts = ["" if _missing(v) else str(v).strip() for v in values]
+                values = plain(np.array(texts, dtype=str))
         table[str(name)] = values
     return table
 

@@ -6,6 +6,7 @@ import argparse
 import shlex
 import sys
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import InputError
@@ -137,9 +138,14 @@ def _of_answers(arguments: argparse.Namespace, tell):
     tell(repr(data))
     shadows = None
     if arguments.shadows is not None:
-        shadows = read_answers(arguments.shadows, classes=arguments.classes, **options)
+        shadows = read_answers(arguments.shadows, classes=_names(data.classes), **options)
         tell(f"reference: {shadows!r}")
     return data, shadows, None
+
+
+def _names(classes: Sequence[str]) -> Sequence[str] | None:
+    """Names of classes that the reference models' answers must follow; None if these are numbers."""
+    return None if all(name.isdecimal() for name in classes) else classes
 
 
 def _of_model(arguments: argparse.Namespace, tell):
@@ -175,7 +181,7 @@ def _of_model(arguments: argparse.Namespace, tell):
     )
     tell(repr(data))
     if arguments.shadows is not None and count is None:
-        shadows = read_answers(arguments.shadows, classes=material.pool.classes)
+        shadows = read_answers(arguments.shadows, classes=_names(material.pool.classes))
     pictures = material.pool.records if material.pool.is_image else None
     return data, shadows, pictures
 

@@ -1,0 +1,149 @@
+"""Tables and lists of text as programs and people write them: separators, encodings, decimal commas.
+
+What decides a number's or a record's identity is never guessed: ids keep their leading zeros, a
+class may be called NA, and a text that could be read in two ways is refused.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from ..data.archive import one_line
+from ..errors import InputError
+
+_MISSING = ("", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "None", "<NA>")
+_HEAD = 2**16  # bytes in which the separator is looked for
+_WHOLE = re.compile(r"[+-]?[0-9]+(\.0+)?")
+_COMMA = re.compile(r"[+-]?[0-9]*,[0-9]+([eE][+-]?[0-9]+)?|[+-]?[0-9]+")
+_THOUSANDS = re.compile(r"[+-]?[0-9]{1,3}(,[0-9]{3})*")
+
+
+def encoding_of(path: Path) -> str:
+    """UTF-8 (with or without a mark), or UTF-16 where the file begins with its mark."""
+    with open(path, "rb") as file:
+        start = file.read(2)
+    return "utf-16" if start in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+
+
+def read_text(path: Path) -> str:
+    """The text of a file.
+
+    Raises
+    ------
+    InputError
+        If it is neither UTF-8 nor UTF-16.
+    """
+    try:
+        return path.read_text(encoding=encoding_of(path))
+    except UnicodeError:
+        raise _unreadable(path) from None
+
+
+def read_frame(path: Path, as_text: Callable[[str], bool]):
+    """A pandas.DataFrame of a text table whose columns are separated by commas, semicolons or tabs.
+
+    Parameters
+    ----------
+    as_text : function
+        Says by its name whether a column is kept as text, as it is written.
+
+    Raises
+    ------
+    InputError
+        If it is no such table.
+    """
+    import pandas as pd
+
+    encoding = encoding_of(path)
+    try:
+        separator, skipped = _separator(path, encoding)
+        options = {"encoding": encoding, "sep": separator, "skiprows": skipped}
+        head = pd.read_csv(path, nrows=0, skipinitialspace=True, **options)
+        texts = [name for name in head.columns if as_text(str(name))]
+        frame = pd.read_csv(
+            path,
+            dtype=dict.fromkeys(texts, str),
+            keep_default_na=False,
+            na_values={name: list(_MISSING) for name in head.columns if name not in texts},
+            low_memory=False,
+            skipinitialspace=True,
+            **options,
+        )
+    except UnicodeError:
+        raise _unreadable(path) from None
+    except (ValueError, pd.errors.ParserError, OSError) as error:
+        raise InputError(f"{path}: not a readable table ({one_line(error)[:300]})") from None
+    if len(head.columns) == 1 and " " in str(head.columns[0]).strip():
+        raise InputError(
+            f"{path}: one column, {str(head.columns[0])!r}; separate columns by commas, semicolons or "
+            "tabs"
+        )
+    for name in frame.columns:
+        if name not in texts and frame[name].dtype.kind not in "fiub":
+            frame[name] = _numbers(frame[name], separator != ",", f"{path}: column {name!r}")
+    return frame
+
+
+def plain(texts: np.ndarray) -> np.ndarray:
+    """Texts that all are whole numbers as int64, that all say true or false as bool, else themselves.
+
+    007 is no number: it is how somebody is called.
+
+    >>> plain(np.array(["3", "1.0"])), plain(np.array(["007", "8"]))
+    (array([3, 1]), array(['007', '8'], dtype='<U3'))
+    """
+    if texts.dtype.kind != "U" or not texts.size:
+        return texts
+    names = np.unique(texts)
+    if all(_is_whole(str(name)) for name in names):
+        return np.array([int(str(text).split(".")[0]) for text in texts.ravel()]).reshape(
+            texts.shape
+        )
+    if {str(name).lower() for name in names} <= {"true", "false"}:
+        return np.char.lower(texts) == "true"
+    return texts
+
+
+def _is_whole(text: str) -> bool:
+    digits = text.split(".")[0].lstrip("+-")
+    plain_start = digits == "0" or not digits.startswith("0")
+    return bool(_WHOLE.fullmatch(text)) and len(digits) <= 18 and plain_start and text[0] != "+"
+
+
+def _unreadable(path: Path) -> InputError:
+    return InputError(f"{path}: not UTF-8 text; save it as UTF-8 (in Excel: CSV UTF-8)")
+
+
+def _separator(path: Path, encoding: str) -> tuple[str, int]:
+    """What separates columns, from the first line, and how many lines come before the names."""
+    with open(path, encoding=encoding, newline="") as file:
+        lines = file.read(_HEAD).splitlines()
+    first = next((i for i, line in enumerate(lines) if line.strip()), 0)
+    names = lines[first] if lines else ""
+    if match := re.fullmatch(r'"?sep=(.)"?', names.strip(" \r\n")):  # Excel's own first line
+        return match[1], first + 1
+    outside = re.sub(r'"[^"]*"', "", names)
+    return max(",;\t", key=outside.count), 0
+
+
+def _numbers(column, comma: bool, where: str):
+    """A column of texts as floats where they have decimal commas; else as it is.
+
+    In a table that is separated by commas 1,234 may be a thousand: refused, unless other values
+    of the column settle it.
+    """
+    texts = ["" if value is None else str(value).strip() for value in column.fillna("")]
+    there = [text for text in texts if text]
+    if not there or not all(_COMMA.fullmatch(text) for text in there):
+        return column
+    if not comma and all(_THOUSANDS.fullmatch(text) for text in there):
+        first = next(text for text in there if "," in text)
+        raise InputError(
+            f"{where} holds {first!r}: a thousand, or a decimal comma? Write numbers with a decimal "
+            "point and without separators of thousands"
+        )
+    return [float(text.replace(",", ".")) if text else float("nan") for text in texts]
