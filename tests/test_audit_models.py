@@ -7,27 +7,32 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from audit_models import forest, network
+from audit_models import Boosted, forest, network, pretrained
 from PIL import Image
 from safetensors.torch import save_file
+from scipy.special import softmax
 from sklearn.datasets import load_breast_cancer
-from sklearn.ensemble import GradientBoostingClassifier
+from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from mia_utils.audit import audit
 from mia_utils.audit.asked import answers_of
-from mia_utils.audit.material import read_material
+from mia_utils.audit.material import Material, read_material
 from mia_utils.audit.models import (
     EstimatorModel,
     HuggingFaceModel,
     ask,
     fitted,
+    load_model,
     load_torch,
     load_weights,
     natural_floor,
 )
 from mia_utils.cli.main import main
 from mia_utils.data.pool import Pool
+from mia_utils.engine.store import Store
 from mia_utils.errors import InputError
 from mia_utils.training import TrainConfig
 
@@ -129,6 +134,46 @@ def test_a_classifier_that_knows_names_or_lacks_a_class(pool):
         EstimatorModel(model, ("ant", "bee", "dog"))
 
 
+def test_a_classifier_that_names_no_classes_is_asked_as_it_is(pool):
+    model, estimator = load_model("audit_models:boosted", pool)
+    assert model.estimator is estimator
+    expected = softmax(pool.records[:, :3], axis=1)
+    np.testing.assert_allclose(np.exp(ask(model, pool)), expected, rtol=1e-5)
+    with pytest.raises(InputError, match="Boosted cannot be fitted anew"):
+        fitted(estimator, pool, np.ones(80, bool), 0)
+
+
+@pytest.mark.parametrize("shape", [(-1,), (-1, 1)])
+def test_one_probability_of_two_classes_is_that_of_class_1(shape, pool):
+    two = Pool.from_arrays("two", pool.records, pool.labels % 2)
+    sure = np.where(pool.labels % 2, 0.8, 0.3)
+    model = EstimatorModel(Boosted(lambda x: sure[: len(x)].reshape(shape)), two.classes)
+    np.testing.assert_allclose(model.probabilities(two.records)[:, 1], sure)
+
+
+@pytest.mark.parametrize(
+    "answer, words",
+    [
+        (lambda x: np.full((len(x), 3), np.nan), "no probabilities"),
+        (lambda x: np.full((len(x), 3), 0.5), "do not sum to 1"),
+        (lambda x: np.full((len(x), 4), 0.25), r"returned \(80, 4\) for 80 records and 3 classes"),
+        (lambda x: [np.full((len(x), 2), 0.5)] * 2, "expected one probability a class"),
+        (lambda x: 1 / 0, "ZeroDivisionError"),
+    ],
+)
+def test_what_is_no_probability_is_refused(answer, words, pool):
+    with pytest.raises(InputError, match=words):
+        EstimatorModel(Boosted(answer), pool.classes).probabilities(pool.records)
+
+
+def test_the_steps_of_a_pipeline_get_the_seed(pool):
+    made = make_pipeline(StandardScaler(), RandomForestClassifier(5))
+    members = np.arange(80) % 2 == 0
+    first, again, other = (fitted(made, pool, members, seed) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(ask(first, pool), ask(again, pool))
+    assert (ask(first, pool) != ask(other, pool)).any()
+
+
 def test_a_model_of_another_shape_or_with_nan_is_refused(pool):
     class Answers:
         def __init__(self, value):
@@ -171,6 +216,36 @@ def test_a_hugging_face_classifier_on_disk(tmp_path):
     np.testing.assert_allclose(got, expected, atol=1e-5)
     with pytest.raises(InputError, match="has the classes"):
         HuggingFaceModel(tmp_path, ("a", "b", "c"))
+
+
+def test_reference_models_of_a_hugging_face_folder_are_refused_before_it_is_asked(pool, tmp_path):
+    with pytest.raises(InputError, match="Write a factory that returns it with its frozen layers"):
+        answers_of(
+            str(tmp_path), Material(pool, np.arange(80).astype(str)), np.arange(40), shadows=4
+        )
+
+
+def test_layers_that_were_frozen_stay_frozen_in_reference_models(tmp_path):
+    table, _ = _table(tmp_path)
+    material = read_material(table)
+    model = pretrained(material.pool.shape, 2)
+    save_file(model.state_dict(), tmp_path / "w.safetensors")
+    _, shadows = answers_of(
+        "audit_models:pretrained",
+        material,
+        np.array((tmp_path / "members.txt").read_text().split()),
+        weights=tmp_path / "w.safetensors",
+        shadows=4,
+        config=TrainConfig(epochs=1),
+        store=tmp_path / "store",
+        jobs=1,
+    )
+    learned = []
+    for name in shadows.names:
+        weights = Store(tmp_path / "store").weights(name)
+        np.testing.assert_array_equal(weights["1.weight"], model[1].weight.numpy())
+        learned.append(weights["3.weight"])
+    assert len(learned) == 4 and (learned[0] != learned[1]).any()
 
 
 def test_a_folder_that_holds_no_model_is_refused(tmp_path):

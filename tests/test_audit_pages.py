@@ -4,10 +4,15 @@ import re
 import shlex
 
 import pandas as pd
+import pytest
+from audited import answers
 from conftest import ROOT
 
 from mia_utils.audit import Limit
+from mia_utils.audit.advice import ADVICE, book_address
+from mia_utils.book import contents
 from mia_utils.cli.main import main
+from mia_utils.errors import InputError
 
 
 def test_the_front_door_prints_what_it_says(tmp_path, monkeypatch, capsys):
@@ -19,6 +24,36 @@ def test_the_front_door_prints_what_it_says(tmp_path, monkeypatch, capsys):
     assert main(shlex.split(console[1])) == 0
     assert capsys.readouterr().out.split() == console[2].split()
     assert (tmp_path / "report/report.html").exists()
+
+
+def test_advice_leads_to_headings_that_readers_meet():
+    for each in ADVICE:
+        number = each.page.rsplit("/", 1)[1]
+        assert contents.met(ROOT, f"{number}.ipynb") == each.page
+        lines = (ROOT / f"notebooks/{number}.md").read_text("utf-8").splitlines()
+        assert f"# {each.chapter}" in lines and f"## {each.heading}" in lines
+
+
+@pytest.mark.parametrize("address", ["https://example.org/mia/", "../_build/html", None])
+def test_advice_is_linked_where_the_book_is_known(address, monkeypatch, tmp_path, capsys):
+    bs4 = pytest.importorskip("bs4")
+    monkeypatch.delenv("MIA_BOOK", raising=False)
+    answers(300).save(tmp_path / "a.npz")
+    call = ["audit", str(tmp_path / "a.npz"), "-o", str(tmp_path), "--attacks", "loss", "--quiet"]
+    assert main([*call, *(["--book", address] if address else [])]) == 0
+    page = bs4.BeautifulSoup((tmp_path / "report.html").read_text("utf-8"), "html.parser")
+    links = [a["href"] for a in page.find_all("a")]
+    if address is None:
+        assert links == [] and "chapter “Defenses”: Regularization" in page.get_text()
+    else:
+        first = f"{address.rstrip('/')}/book/runs/cifar10/08_defenses.html#regularization"
+        assert len(links) == len(ADVICE) and links[0] == first
+
+
+def test_the_address_of_the_book_runs_no_code(monkeypatch):
+    monkeypatch.setenv("MIA_BOOK", " JavaScript:alert(1)")
+    with pytest.raises(InputError, match="--book"):
+        book_address()
 
 
 def test_the_limits_on_the_page_are_limits():

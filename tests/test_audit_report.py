@@ -7,11 +7,15 @@ import numpy as np
 import pytest
 from audited import answers
 
-from mia_utils.audit import AuditData, audit
+from mia_utils.audit import AuditData, LossLog, audit
 from mia_utils.audit.report import schema
 from mia_utils.audit.traces import loss_trace_iqr
 from mia_utils.cli.main import main
 from mia_utils.errors import InputError
+from mia_utils.outputs import Outputs
+from mia_utils.signals import loss
+from mia_utils.training import TrainConfig
+from mia_utils.training.loop import fit
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +121,28 @@ def test_loss_traces_rank_the_record_that_was_learned_late():
     expected = [np.subtract(*np.percentile(t, [75, 25])) for t in traces.T]
     np.testing.assert_allclose(values, expected)
     assert values.argmin() == 2
+
+
+def test_a_training_keeps_the_losses_that_a_trace_needs():
+    rng = np.random.default_rng(0)
+    labels = np.arange(60) % 3
+    records = (rng.normal(size=(60, 4)) + labels[:, None]).astype(np.float32)
+    members = rng.random(60) < 0.5
+    arguments = (records, labels, 3, members, "mlp", TrainConfig(epochs=4, batch_size=16))
+    log = LossLog(labels, epochs=(2, 4))
+    watched, plain = fit(*arguments, seed=0, observe=log), fit(*arguments, seed=0)
+    np.testing.assert_array_equal(watched.logits, plain.logits)
+    assert log.losses.shape == (2, 60)
+    np.testing.assert_allclose(log.losses[1], loss(plain.logits, labels), rtol=1e-6)
+    report = audit(
+        AuditData.of(Outputs(plain.logits, labels, members), traces=log.losses),
+        attacks=["loss"],
+        accept=["answers"],
+    )
+    assert report.content["traces"]["epochs"] == 2 and "Marks left in training" in report.html()
+    with pytest.raises(InputError, match="no losses of epoch 5"):
+        fit(*arguments, seed=0, observe=(late := LossLog(labels, epochs=(5,))))
+        late.losses  # noqa: B018
 
 
 # ---- the command ---------------------------------------------------------------------------------

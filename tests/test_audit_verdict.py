@@ -164,6 +164,18 @@ def test_a_cross_fitted_attack_is_judged_on_the_other_half():
     assert all(row["cross_fitted"] and row["epsilon"] is None for row in rows)
 
 
+@pytest.mark.parametrize("references", [4, 6])
+def test_several_attacks_in_one_are_judged_where_reference_models_suffice(references):
+    target = answers(leak=1.5, seed=1)
+    shadows = answers(leak=1.5, seed=2, models=references, balanced=True)
+    content = audit(target, shadows, attacks=["margin", "stacked"], records=False).content
+    found = {row["name"]: row["auc"]["value"] for row in content["attacks"]}
+    if references < 6:
+        assert list(found) == ["margin"] and "needs 6 reference" in content["not_run"][0]["why"]
+    else:
+        assert found["stacked"] > found["margin"] > 0.5 and not content["not_run"]
+
+
 def test_cross_fitting_finds_nothing_in_pure_noise():
     # Trees that were judged on the records they learned from would separate these perfectly.
     rng = np.random.default_rng(5)

@@ -7,7 +7,7 @@ from typing import NamedTuple, Self
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from .. import evaluation
+from .. import evaluation, signals
 from ..errors import InputError
 from ..outputs import Outputs, check_outputs
 from . import arguments
@@ -23,6 +23,17 @@ def best_threshold(scores: np.ndarray, members: np.ndarray) -> float:
     3.0
     """
     return evaluation.best_threshold(np.ravel(scores), np.ravel(members)).threshold
+
+
+def in_parts(rows: np.ndarray, classes: int) -> list[np.ndarray]:
+    """`rows` in as few parts as can be held in double precision at once."""
+    return np.array_split(rows, max(1, -(-rows.size * classes // _AT_ONCE)))
+
+
+def margins_of(logits: np.ndarray, labels: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """`signals.margin` float64 (rows,) of some records, bool (N,), of one model's (N, C)."""
+    parts = in_parts(np.flatnonzero(rows), logits.shape[1])
+    return np.concatenate([signals.margin(logits[part], labels[part]) for part in parts])
 
 
 class Needs(NamedTuple):
@@ -164,7 +175,7 @@ class Attack(BaseEstimator):
     def _score_model(self, target: Outputs, model: int, used: np.ndarray) -> np.ndarray:
         """Scores (n,) of the `used` records, bool (N,), of one model; a few records at a time."""
         logits, rows = target.logits[model], np.flatnonzero(used)
-        parts = np.array_split(rows, -(-rows.size * target.classes // _AT_ONCE))
+        parts = in_parts(rows, target.classes)
         scored = [self._score_records(logits[part], target.labels[part]) for part in parts]
         return np.concatenate(scored)
 

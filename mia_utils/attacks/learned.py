@@ -13,7 +13,7 @@ from .. import signals
 from ..errors import InputError
 from ..outputs import Outputs
 from . import arguments
-from .base import Attack, Needs
+from .base import Attack, Needs, in_parts
 from .leave_out import draw_order
 from .mlp import MLP
 
@@ -252,8 +252,9 @@ class LearnedAttack(Attack):
         labels = shadow.labels[records]
         blocks = []
         for model in dict.fromkeys(models.tolist()):  # in the order of the pairs
-            rows = records[models == model]
-            blocks.append(self._features(shadow.logits[model][rows], shadow.labels[rows]))
+            logits, rows = shadow.logits[model], records[models == model]
+            for part in in_parts(rows, self.classes_):
+                blocks.append(self._features(logits[part], shadow.labels[part]))
         x = np.concatenate(blocks)
         self.mean_, self.deviation_ = np.float32(0), np.float32(1)
         if self.features != "raw":

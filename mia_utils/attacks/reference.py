@@ -10,7 +10,7 @@ from .. import signals
 from ..outputs import Outputs
 from . import arguments
 from .alignment import check_disjoint, check_population
-from .base import Attack, Needs
+from .base import Attack, Needs, margins_of
 from .per_record import PerRecordAttack
 from .statistics import OUT, Answers, Means
 
@@ -59,7 +59,7 @@ class PopulationAttack(Attack):
         self.population_ = population
         # The larger loss is the smaller margin, which does not round to 0 for sure answers.
         self.margins_ = [
-            np.sort(signals.margin(logits[rows], population.labels[rows]))
+            np.sort(margins_of(logits, population.labels, rows))
             for logits, rows in zip(population.logits, known, strict=True)
         ]
         self.threshold_ = 1 - self.fpr if self.threshold is None else float(self.threshold)
@@ -72,7 +72,7 @@ class PopulationAttack(Attack):
         scores = np.full(target.members.shape, np.nan)
         for model, used in enumerate(target.evaluated):
             known = self.margins_[model]
-            margins = signals.margin(target.logits[model][used], target.labels[used])
+            margins = margins_of(target.logits[model], target.labels, used)
             below = [np.searchsorted(known, margins, side=side) for side in ("left", "right")]
             scores[model, used] = np.mean(below, axis=0) / known.size
         return scores

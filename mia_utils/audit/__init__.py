@@ -4,5 +4,6 @@ from .answers import AuditData, read_answers
 from .gate import Limit
 from .report import AuditReport
 from .run import audit
+from .traces import LossLog
 
-__all__ = ["AuditData", "AuditReport", "Limit", "audit", "read_answers"]
+__all__ = ["AuditData", "AuditReport", "Limit", "LossLog", "audit", "read_answers"]

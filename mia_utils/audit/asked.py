@@ -61,6 +61,13 @@ def answers_of(
         raise InputError(
             f"--shadows {shadows}; expected an even number of reference models from {_FEWEST} on"
         )
+    if shadows and os.path.isdir(model):
+        raise InputError(
+            f"{model}: reference models of a Hugging Face model are not trained from its folder, "
+            "which does not say how it was trained or what was frozen. Write a factory that returns "
+            "it with its frozen layers (--model module:function --weights FILE), or give answers of "
+            "models that you trained: --shadows FILE"
+        )
     target, estimator = load_model(model, pool, weights=weights)
     if target is None:
         progress("fitting the classifier on the members")
@@ -90,11 +97,6 @@ def answers_of(
 
         reference = train(pool, masks, model, config, seed=seed, store=store, jobs=jobs)
         return data, reference.replace(ids=ids, fingerprint="")
-    if estimator is None:
-        raise InputError(
-            "reference models of a Hugging Face model are not trained here; train some elsewhere, "
-            "and give their answers: --shadows FILE"
-        )
     answers = []
     for number, row in enumerate(masks.members):
         progress(f"fitting reference model {number + 1} of {shadows}")

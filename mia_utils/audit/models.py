@@ -181,7 +181,10 @@ class EstimatorModel:
 
     def __init__(self, estimator, classes: tuple[str, ...], floor: float = FLOOR) -> None:
         self.estimator, self.classes, self.floor = estimator, classes, floor
-        own = np.asarray(estimator.classes_)
+        own = getattr(estimator, "classes_", None)
+        own = np.arange(len(classes)) if own is None else np.asarray(own)
+        if own.ndim != 1 or (own.dtype == object and isinstance(own.flat[0], np.ndarray)):
+            raise InputError("the classifier answers several questions at once; expected one label")
         places = {name: place for place, name in enumerate(classes)}
         numbers = {str(place): place for place in range(len(classes))}
         texts = [_plain(value) for value in own]
@@ -199,8 +202,27 @@ class EstimatorModel:
 
     def probabilities(self, records: np.ndarray) -> np.ndarray:
         """What `predict_proba` says, float64 (n, classes), 0 for classes that it does not know."""
+        try:
+            found = np.asarray(self.estimator.predict_proba(_rows(records)), dtype=np.float64)
+        except Exception as error:
+            raise InputError(
+                f"{type(self.estimator).__name__} failed on {len(records)} records: "
+                f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            ) from None
+        if found.ndim == 1 or found.shape[1:] == (1,):
+            found = np.column_stack([1 - found.ravel(), found.ravel()])
+        if found.shape != (len(records), len(self.columns)):
+            raise InputError(
+                f"predict_proba returned {found.shape} for {len(records)} records and "
+                f"{len(self.columns)} classes; expected one probability a class"
+            )
+        if not ((found >= 0) & (found <= 1)).all() or (abs(found.sum(axis=1) - 1) > 0.01).any():
+            raise InputError(
+                "predict_proba returned numbers that are no probabilities, or rows that do not sum "
+                "to 1"
+            )
         p = np.zeros((len(records), len(self.classes)))
-        p[:, self.columns] = self.estimator.predict_proba(_rows(records))
+        p[:, self.columns] = found
         return p
 
 
@@ -249,9 +271,15 @@ def load_estimator(function: str):
     return estimator
 
 
-def is_fitted(estimator) -> bool:
-    """Does the classifier know its classes?"""
-    return getattr(estimator, "classes_", None) is not None
+def is_fitted(estimator, pool: Pool) -> bool:
+    """Does the classifier know its classes, or, where it does not name them, answer at all?"""
+    if getattr(estimator, "classes_", None) is not None:
+        return True
+    try:
+        estimator.predict_proba(_rows(np.asarray(pool.records[:1])))
+    except Exception:
+        return False
+    return True
 
 
 def fitted(
@@ -268,8 +296,8 @@ def fitted(
 
     try:
         copy = clone(estimator)
-        if hasattr(copy, "get_params") and "random_state" in copy.get_params():
-            copy.set_params(random_state=seed)
+        seeds = [name for name in copy.get_params() if name.split("__")[-1] == "random_state"]
+        copy.set_params(**dict.fromkeys(seeds, seed))  # those of a pipeline's steps, too
         copy.fit(_rows(pool.records[members]), pool.labels[members])
     except Exception as error:
         raise InputError(
@@ -347,4 +375,6 @@ def load_model(
             "folder of a Hugging Face model"
         )
     estimator = load_estimator(model)
-    return (EstimatorModel(estimator, pool.classes) if is_fitted(estimator) else None), estimator
+    return (
+        EstimatorModel(estimator, pool.classes) if is_fitted(estimator, pool) else None
+    ), estimator

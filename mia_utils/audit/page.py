@@ -9,19 +9,14 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from . import svg
+from .advice import ADVICE, book_address
 from .verdict import percent
 
 _SIDE = 96  # pixels of a picture
 _MOST_GROUPS = 40
-_ADVICE = (
-    ("Stop training earlier, or regularise: most of what attacks find is overfitting.", "8"),
-    ("Give back less: labels only, or few classes, and limit how often one person may ask.", "8"),
-    ("Train on more records, and drop duplicates and needless outliers.", "8"),
-    ("Train with differential privacy, the one defense that comes with a guarantee.", "9"),
-)
 
 
-def render(content: dict, pictures: np.ndarray | None = None) -> str:
+def render(content: dict, pictures: np.ndarray | None = None, book: str | None = None) -> str:
     """The page of one report.
 
     Parameters
@@ -30,7 +25,10 @@ def render(content: dict, pictures: np.ndarray | None = None) -> str:
         What report.json holds.
     pictures : uint8 (N, H, W) or (N, H, W, 3), optional
         Of the records; those of the most exposed ones are shown.
+    book : str, optional
+        Where links into the book lead: see `book_address`. Without one its chapters are named.
     """
+    address = book_address(book)
     environment = Environment(
         loader=PackageLoader("mia_utils.audit"),
         autoescape=True,
@@ -56,7 +54,7 @@ def render(content: dict, pictures: np.ndarray | None = None) -> str:
         exposure_figure=svg.exposure(content["exposure"]),
         thumbs=thumbs,
         delta=next((f"{r['epsilon']['delta']:g}" for r in content["attacks"] if r["epsilon"]), "0"),
-        advice=_ADVICE,
+        advice=[(each, each.link(address)) for each in ADVICE],
         ranked_groups=sorted(content["groups"], key=_by_p)[:_MOST_GROUPS],
     )
 

@@ -167,11 +167,18 @@ class AuditReport:
 
     # ---- as files --------------------------------------------------------------------------------
 
-    def html(self) -> str:
-        """The report as one HTML page that loads nothing."""
+    def html(self, *, book: str | None = None) -> str:
+        """The report as one HTML page that loads nothing.
+
+        Parameters
+        ----------
+        book : str, optional
+            Where its links into the book lead: a web address, or the path from the report to the
+            folder of the built book; by default $MIA_BOOK. Where nobody says, chapters are named.
+        """
         from .page import render
 
-        return render(self.content, self._pictures)
+        return render(self.content, self._pictures, book)
 
     def json(self) -> str:
         """Strict JSON; `schema()` is its JSON schema."""
@@ -187,8 +194,10 @@ class AuditReport:
             writer.writerow([_cell(value) for value in row])
         return buffer.getvalue()
 
-    def save(self, folder: str | os.PathLike) -> list[Path]:
+    def save(self, folder: str | os.PathLike, *, book: str | None = None) -> list[Path]:
         """Write report.html, report.json and, unless made without, records.csv; their paths.
+
+        `book` is that of `html`.
 
         Raises
         ------
@@ -201,7 +210,7 @@ class AuditReport:
         written = []
         with one_line_disk_errors(folder, _CHOICE):
             folder.mkdir(parents=True, exist_ok=True)
-            files = {"report.json": self.json, "report.html": self.html}
+            files = {"report.json": self.json, "report.html": lambda: self.html(book=book)}
             if self._data is not None:
                 files["records.csv"] = self.csv
             for name, make in files.items():

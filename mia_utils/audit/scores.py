@@ -25,6 +25,7 @@ from ..attacks import (
     QuantileAttack,
     ReferenceAttack,
     SimilarityAttack,
+    StackedAttack,
 )
 from ..errors import InputError
 from ..outputs import Outputs
@@ -107,8 +108,22 @@ RECIPES: dict[str, Recipe] = {
         lambda _: LearnedAttack(estimator=_trees(), features="class_free", threshold=0.5),
         "shadows",
     ),
+    "stacked": Recipe(
+        "Stacked: margin, BASE, LiRA and calibrated margin",
+        lambda online: StackedAttack(
+            [
+                MarginAttack(),
+                BASE(online=online, threshold=0.0),
+                LiRA(online=online, threshold=0.0),
+                CalibratedAttack(signal="margin", threshold=0.0),
+            ],
+            threshold=0.5,
+        ),
+        "shadows",
+    ),
 }
 _ONLINE_ONLY = ("similarity",)
+_FEWEST = {"stacked": 6}  # reference models, where one at a time plays the target
 _HELD_OUT_IN_ALL = ("learned_shadow",)  # learn from members of the reference models
 LEAD = ("lira", "loss")
 """Decided beforehand: the first of these that was run ranks the records and judges the groups."""
@@ -201,6 +216,8 @@ def _unfit(name, recipe: Recipe, shadows, online: bool, known) -> str | None:
         return None
     if shadows is None:
         return "needs reference models"
+    if len(shadows) < _FEWEST.get(name, 0):
+        return f"needs {_FEWEST[name]} reference models, each of which plays the target once"
     if not known.any():
         return "no record has two reference models that did not hold it"
     if name in _ONLINE_ONLY and not online:

@@ -2,11 +2,61 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from ..errors import InputError
+from ..signals import loss
 from .answers import AuditData
 
 _MOST = 20
+
+
+class LossLog:
+    """Losses of every record at chosen epochs of a training: the `observe` of `training.loop.fit`.
+
+    Looking changes no bit of the training, and nothing of it is kept in the store.
+
+    Parameters
+    ----------
+    labels : int64 (N,)
+        Of the whole pool.
+    epochs : sequence of int, optional
+        How many epochs are over where a loss is kept; by default after every one.
+
+    >>> log = LossLog(np.array([0, 1]), epochs=(1, 3))
+    >>> for epoch in (1, 2, 3):
+    ...     log(epoch, np.array([[0.0, 0.0], [0.0, float(epoch)]]))
+    >>> log.losses.round(2).tolist()
+    [[0.69, 0.31], [0.69, 0.05]]
+    """
+
+    def __init__(self, labels: np.ndarray, epochs: Sequence[int] | None = None) -> None:
+        self.labels = np.asarray(labels)
+        self.epochs = None if epochs is None else frozenset(epochs)
+        self._seen: dict[int, np.ndarray] = {}
+
+    def __call__(self, epoch: int, logits: np.ndarray) -> None:
+        if self.epochs is None or epoch in self.epochs:
+            self._seen[epoch] = loss(logits, self.labels).astype(np.float32)
+
+    @property
+    def losses(self) -> np.ndarray:
+        """float32 (epochs, N), what `AuditData.of` takes as `traces`.
+
+        Raises
+        ------
+        InputError
+            If an epoch that was chosen was not reached, or none was seen.
+        """
+        missed = sorted((self.epochs or frozenset()) - self._seen.keys())
+        if missed or not self._seen:
+            raise InputError(
+                f"no losses of epoch {missed[0] if missed else 1}; pass this log as observe= to "
+                "training.loop.fit, and choose epochs that the training reaches"
+            )
+        return np.stack([self._seen[epoch] for epoch in sorted(self._seen)])
 
 
 def loss_trace_iqr(traces: np.ndarray) -> np.ndarray:

@@ -68,18 +68,23 @@ def add(parser: argparse.ArgumentParser) -> None:
         help=f'such as "tpr@0.001>0.01": exit code {FAILED} if that is proven',
     )
     output.add_argument("--junit", type=Path, metavar="FILE", help="the limits as JUnit XML")
+    output.add_argument(
+        "--book", metavar="ADDRESS", help="of the book that advice links to, else MIA_BOOK"
+    )
     output.add_argument("--quiet", action="store_true", help="print the verdict alone")
     parser.set_defaults(call=_audit)
 
 
 def _audit(arguments: argparse.Namespace) -> int:
     from ..audit import Limit, audit
+    from ..audit.advice import book_address
     from ..audit.gate import write_junit
     from ..audit.measure import RATES
 
     limits = [Limit.parse(text) for text in arguments.fail_above]
     rates = tuple(arguments.rates or RATES)
     rates += tuple(sorted({x.rate for x in limits if x.rate is not None} - set(rates)))
+    book = book_address(arguments.book)
     tell = _silent if arguments.quiet else _tell
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_: tell(f"warning: {message}")
@@ -100,7 +105,7 @@ def _audit(arguments: argparse.Namespace) -> int:
         )
     outcomes = report.against(limits)
     report = report.with_gate(outcomes)
-    for path in report.save(arguments.out):
+    for path in report.save(arguments.out, book=book):
         tell(f"wrote {path}")
     if arguments.junit is not None:
         name = arguments.target or arguments.model

@@ -1,0 +1,84 @@
+"""How to lower the risk, each with the place in the book that shows what it does and costs."""
+
+from __future__ import annotations
+
+import os
+import re
+from importlib.metadata import PackageNotFoundError, metadata
+from typing import NamedTuple
+
+from ..errors import InputError
+
+
+class Advice(NamedTuple):
+    """What to do, and a chapter of the book with the heading that is about it."""
+
+    text: str
+    chapter: str
+    heading: str
+    page: str
+
+    def link(self, address: str | None) -> str | None:
+        """Where the heading is in a book at this address."""
+        anchor = re.sub(r"[^a-z0-9]+", "-", self.heading.lower()).strip("-")
+        return address and f"{address.rstrip('/')}/{self.page}.html#{anchor}"
+
+
+_DEFENSES = "book/runs/cifar10/08_defenses"
+_PRIVATE = "book/runs/cifar10/09_differential_privacy"
+ADVICE = (
+    Advice(
+        "Stop training earlier, or regularise: most of what attacks find is overfitting.",
+        "Defenses",
+        "Regularization",
+        _DEFENSES,
+    ),
+    Advice(
+        "Give back less: labels only, or few classes, and limit how often one person may ask.",
+        "Defenses",
+        "Masks",
+        _DEFENSES,
+    ),
+    Advice(
+        "Train on more records, and drop duplicates and needless outliers.",
+        "Defenses",
+        "The most exposed records",
+        _DEFENSES,
+    ),
+    Advice(
+        "Train with differential privacy, the one defense that comes with a guarantee.",
+        "Differential privacy",
+        "Training",
+        _PRIVATE,
+    ),
+)
+
+
+def book_address(given: str | None = None) -> str | None:
+    """Where the book is: as given, else $MIA_BOOK, else what the installed package says.
+
+    A web address, or the path from the report to the folder of the built book. None if nobody
+    says.
+
+    Raises
+    ------
+    InputError
+        If it has a scheme other than http and https.
+    """
+    address = given or os.environ.get("MIA_BOOK") or _published()
+    scheme = re.match(r"\s*([a-zA-Z][a-zA-Z0-9+.-]*):", address or "")
+    if scheme and scheme[1].lower() not in ("http", "https"):
+        raise InputError(
+            f"--book {address!r}; expected an address, https://..., or the path from the report to "
+            "the folder of the built book"
+        )
+    return address or None
+
+
+def _published() -> str | None:
+    try:
+        urls = metadata("mia-utils").get_all("Project-URL") or []
+    except PackageNotFoundError:  # run from a checkout
+        return None
+    named = dict(url.split(", ", 1) for url in urls)
+    return named.get("Documentation")
