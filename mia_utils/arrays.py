@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import mmap
+
 import numpy as np
 
 from .errors import InputError
@@ -112,3 +114,44 @@ def as_integers(value, name: str) -> np.ndarray:
 
 def _first(texts: np.ndarray) -> str:
     return f" ({texts.flat[0].item()!r}, ...)" if texts.size else ""
+
+
+_BLOCK = 2**24  # bytes of a memory-mapped file that are resident at once
+_AROUND = 2**16  # bytes that come with each one that is read
+
+
+def rows_of(array: np.ndarray, rows) -> np.ndarray:
+    """`array[rows]`, of a read-only memory-mapped file without leaving what was read in memory.
+
+    Parameters
+    ----------
+    rows : positions (n,), or a slice
+
+    Pages of a mapped file count as the process's own memory until somebody needs them, and one row
+    brings its neighbours: a sample of all rows would hold the whole file.
+    """
+    file = _mapped(array)
+    if file is None:
+        return array[rows]
+    places = np.arange(len(array))[rows]
+    found = np.empty((places.size, *array.shape[1:]), array.dtype)
+    row = array[:1].nbytes
+    spread = np.ptp(places) / places.size if places.size else 0  # rows from one to the next
+    step = max(1, int(_BLOCK // max(1, min(row * (1 + spread), row + _AROUND))))
+    for start in range(0, places.size, step):
+        part = places[start : start + step]
+        whole = part.size and part[-1] - part[0] == part.size - 1 and (np.diff(part) == 1).all()
+        found[start : start + step] = array[part[0] : part[-1] + 1] if whole else array[part]
+        file.madvise(mmap.MADV_DONTNEED)
+    return found
+
+
+def _mapped(array) -> mmap.mmap | None:
+    """The read-only file that an array is a view of, if it is one that can let go of its pages."""
+    while array is not None:
+        if isinstance(array, np.memmap) and array.mode != "r":
+            return None  # what was written may not be on the disk yet
+        if isinstance(array, mmap.mmap):
+            return array if hasattr(mmap, "MADV_DONTNEED") else None
+        array = getattr(array, "base", None)
+    return None

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .arrays import as_array, as_bool
+from .arrays import as_array, as_bool, rows_of
 from .data import Pool
 from .data.archive import DAMAGED, one_line, read_arrays
 from .errors import InputError, InputWarning
@@ -191,7 +191,10 @@ class Outputs:
         right: dict[str, list] = {"members": [], "others": []}
         for model, logits in enumerate(self.logits):
             rows = sample(self, model)
-            held, hits = self.members[model, rows], correct(logits[rows], self.labels[rows])
+            held, hits = (
+                self.members[model, rows],
+                correct(rows_of(logits, rows), self.labels[rows]),
+            )
             right["members"].extend(hits[held])
             right["others"].extend(hits[~held])
         shares = [f"{np.mean(hits):.2f} on {who}" for who, hits in right.items() if hits]
@@ -249,7 +252,7 @@ class Outputs:
         part = object.__new__(Outputs)  # what it is taken from was checked
         part._set(
             {
-                "logits": pick(self.logits),
+                "logits": self.logits[models] if every else _part(self.logits, models, records),
                 "labels": self.labels[records],
                 "members": pick(self.members),
                 "evaluated": pick(self.evaluated),
@@ -321,6 +324,14 @@ def _range(counts: np.ndarray, word: str) -> str:
     if counts.size == 1:
         return _count(high, word)
     return (f"{low:,} to " if low < high else "") + f"{_count(high, word)} each"
+
+
+def _part(logits: np.ndarray, models: np.ndarray, records: np.ndarray) -> np.ndarray:
+    """Logits of some models for some records, by position."""
+    found = np.empty((models.size, records.size, logits.shape[2]), logits.dtype)
+    for place, model in enumerate(models):
+        found[place] = rows_of(logits[model], records)
+    return found
 
 
 def positions(chosen, size: int, name: str) -> np.ndarray:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .arrays import as_array, as_bool, as_integers
+from .arrays import as_array, as_bool, as_integers, rows_of
 from .errors import InputError, InputWarning
 
 FLOOR = 1e-30
@@ -236,11 +236,16 @@ def _answers(logits, labels, members, evaluated, ids) -> Answers:
 
 def _check_finite(model: int, row: np.ndarray) -> None:
     # The sum is finite unless an element is not (or it overflows): no bool copy of the row.
-    with np.errstate(invalid="ignore"):
-        total = row.sum(dtype=np.float64)
-    if np.isfinite(total) or np.isfinite(row).all():
+    step, first = max(1, _ROWS // row.shape[1]), 0
+    for first in range(0, len(row), step):
+        part = rows_of(row, slice(first, first + step))
+        with np.errstate(invalid="ignore"):
+            total = part.sum(dtype=np.float64)
+        if not (np.isfinite(total) or np.isfinite(part).all()):
+            break
+    else:
         return
-    first = int(np.argmin(np.isfinite(row).all(axis=1)))
+    first += int(np.argmin(np.isfinite(part).all(axis=1)))
     message = f"logits of model {model} hold NaN or infinity, first at record {first}; "
     if (row[first] == -np.inf).any() and not (np.isnan(row[first]) | (row[first] > 0)).any():
         message += (
@@ -302,7 +307,7 @@ def doubts(answers) -> list[str]:
         rows = sample(answers, model)
         if rows.size < 20 or np.unique(answers.labels[rows]).size == 1:
             continue
-        z, labels = logits[rows].astype(np.float64), answers.labels[rows]
+        z, labels = rows_of(logits, rows).astype(np.float64), answers.labels[rows]
         held = answers.members[model, rows]
         right = z.argmax(axis=1) == labels
         if (z >= 0).all() and (z <= 1).all() and (np.abs(z.sum(axis=1) - 1) <= _SUM).all():

@@ -1,10 +1,14 @@
 """Every form in which answers are kept is read to the same numbers."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 from audited import answers
 
+from benchmarks.timing import in_a_process
+from mia_utils.arrays import rows_of
 from mia_utils.audit import read_answers
 from mia_utils.errors import InputError
 from mia_utils.outputs import Outputs
@@ -178,3 +182,38 @@ def test_groups_are_read_from_columns(tmp_path):
     frame.to_csv(tmp_path / "g.csv", index=False)
     data = read_answers(tmp_path / "g.csv", groups=["age"])
     assert set(data.groups) == {"site", "age"} and set(data.groups["age"]) == {"30"}
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux says what is resident")
+def test_large_answers_are_read_without_holding_the_file(tmp_path):
+    path = tmp_path / "a.npy"
+    made = np.lib.format.open_memmap(path, "w+", np.float16, (20_000, 2_000))
+    made[:] = np.arange(20_000, dtype=np.float16)[:, None]
+    made.flush()
+    del made
+    found = in_a_process(_read_everywhere, str(path))
+    assert found["right"] and found["held"] < 2**25 < 8e7
+
+
+def _resident() -> int:
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    return int(status.split("RssFile:")[1].split()[0]) * 1024
+
+
+def _read_everywhere(path: str) -> dict:
+    array = np.load(path, mmap_mode="r")[None][0]
+    rows = np.random.default_rng(0).permutation(20_000)
+    half, before = rows[:10_000], _resident()
+    right = all(
+        np.array_equal(rows_of(array, chosen)[:, 0], np.arange(20_000, dtype=np.float16)[chosen])
+        for chosen in (half, np.sort(half), slice(500, 19_000), np.array([], int))
+    )
+    return {"right": right, "held": _resident() - before}
+
+
+def test_what_may_be_written_to_is_never_let_go_of(tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros((10, 3), np.float32))
+    array = np.load(tmp_path / "a.npy", mmap_mode="c")
+    array[4] = 1
+    assert rows_of(array, np.array([4, 5]))[:, 0].tolist() == [1, 0]
+    assert array[4].tolist() == [1, 1, 1]

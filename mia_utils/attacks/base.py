@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 
 from .. import evaluation, signals
+from ..arrays import rows_of
 from ..errors import InputError
 from ..outputs import Outputs, check_outputs
 from . import arguments
@@ -33,7 +34,7 @@ def in_parts(rows: np.ndarray, classes: int) -> list[np.ndarray]:
 def margins_of(logits: np.ndarray, labels: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """`signals.margin` float64 (rows,) of some records, bool (N,), of one model's (N, C)."""
     parts = in_parts(np.flatnonzero(rows), logits.shape[1])
-    return np.concatenate([signals.margin(logits[part], labels[part]) for part in parts])
+    return np.concatenate([signals.margin(rows_of(logits, part), labels[part]) for part in parts])
 
 
 class Needs(NamedTuple):
@@ -176,7 +177,7 @@ class Attack(BaseEstimator):
         """Scores (n,) of the `used` records, bool (N,), of one model; a few records at a time."""
         logits, rows = target.logits[model], np.flatnonzero(used)
         parts = in_parts(rows, target.classes)
-        scored = [self._score_records(logits[part], target.labels[part]) for part in parts]
+        scored = [self._score_records(rows_of(logits, part), target.labels[part]) for part in parts]
         return np.concatenate(scored)
 
     def _score_records(self, logits: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ import warnings
 
 import numpy as np
 
+from ..arrays import rows_of
 from ..errors import DesignWarning, InputError
 from ..evaluation import auc, null_auc_range
 from ..outputs import Outputs
@@ -27,7 +28,9 @@ def answer_keys(logits: np.ndarray) -> np.ndarray:
     keys = np.empty(len(logits), np.uint64)
     step = max(1, _CHUNK // logits.shape[1])
     for start in range(0, len(logits), step):
-        part = np.ascontiguousarray(logits[start : start + step], np.float32).view(np.uint32)
+        part = np.ascontiguousarray(rows_of(logits, slice(start, start + step)), np.float32).view(
+            np.uint32
+        )
         mixed = (part * factors) ^ (part * factors >> np.uint64(29))
         keys[start : start + step] = mixed.sum(axis=1, dtype=np.uint64) | np.uint64(1)
     return keys
@@ -40,7 +43,7 @@ def _telling(logits: np.ndarray, keys: np.ndarray) -> np.ndarray:
     telling = count[inverse] == 1
     if logits.shape[1] > 2:
         rows = np.flatnonzero(telling)
-        ordered = np.sort(logits[rows], axis=1)
+        ordered = np.sort(rows_of(logits, rows), axis=1)
         telling[rows] = (ordered[:, 1:] != ordered[:, :-1]).sum(axis=1) > 1
     return telling
 

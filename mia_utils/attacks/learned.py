@@ -10,6 +10,7 @@ from scipy.special import logit
 from sklearn.base import clone
 
 from .. import signals
+from ..arrays import rows_of
 from ..errors import InputError
 from ..outputs import Outputs
 from . import arguments
@@ -254,7 +255,7 @@ class LearnedAttack(Attack):
         for model in dict.fromkeys(models.tolist()):  # in the order of the pairs
             logits, rows = shadow.logits[model], records[models == model]
             for part in in_parts(rows, self.classes_):
-                blocks.append(self._features(logits[part], shadow.labels[part]))
+                blocks.append(self._features(rows_of(logits, part), shadow.labels[part]))
         x = np.concatenate(blocks)
         self.mean_, self.deviation_ = np.float32(0), np.float32(1)
         if self.features != "raw":

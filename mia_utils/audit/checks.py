@@ -15,6 +15,7 @@ from scipy.stats import binomtest, rankdata
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
+from ..arrays import rows_of
 from ..errors import InputError
 from ..evaluation import auc_interval
 from ..outputs import Outputs
@@ -113,7 +114,7 @@ def _answers(data: AuditData, shadows: Outputs | None, seed: int) -> Found:
 def _part(outputs: Outputs, most: int, seed: int) -> np.ndarray:
     """Log-probabilities (n, C) of at most `most` records of the first model."""
     rows = _sample(np.flatnonzero(outputs.evaluated[0]), most, seed)
-    return log_softmax(outputs.logits[0][rows])
+    return log_softmax(rows_of(outputs.logits[0], rows))
 
 
 def _sample(rows: np.ndarray, most: int, seed: int) -> np.ndarray:
@@ -253,7 +254,7 @@ def _near(data: AuditData, inside, outside, seed: int):
     if min(a.size, b.size) < 20:
         return None
     logits = data.outputs.logits[0]
-    x, y = (np.asarray(logits[rows], dtype=np.float64) for rows in (a, b))
+    x, y = (rows_of(logits, rows).astype(np.float64) for rows in (a, b))
     x, y = x - x.mean(axis=1, keepdims=True), y - y.mean(axis=1, keepdims=True)
     if x.shape[1] > _WIDTH:
         plane = numpy_generator(seed, "audit projection").normal(size=(x.shape[1], _WIDTH))
@@ -314,10 +315,10 @@ def _classes(data: AuditData, shadows: Outputs | None, seed: int) -> Found:
 def _copies(data: AuditData, shadows: Outputs, seed: int) -> Found:
     """Reference models that are the target, or copies of each other, whatever their names."""
     rows = _sample(np.arange(shadows.labels.size), 1000, seed)
-    target = np.asarray(data.outputs.logits[0][rows], dtype=np.float32).tobytes()
+    target = rows_of(data.outputs.logits[0], rows).astype(np.float32).tobytes()
     seen: dict[bytes, int] = {target: -1}
     for index, logits in enumerate(shadows.logits):
-        first = seen.setdefault(np.asarray(logits[rows], dtype=np.float32).tobytes(), index)
+        first = seen.setdefault(rows_of(logits, rows).astype(np.float32).tobytes(), index)
         if first == -1:
             yield (
                 STOP,
@@ -361,14 +362,14 @@ def _records(data: AuditData, shadows: Outputs, seed: int) -> Found:
     if not outside.size:
         return
     rows = _sample(outside, 5000, seed)
-    mine = (outputs.logits[0][rows].argmax(axis=1) == outputs.labels[rows]).mean()
+    mine = (rows_of(outputs.logits[0], rows).argmax(axis=1) == outputs.labels[rows]).mean()
     others = []
     for logits, members, used in zip(
         shadows.logits, shadows.members, shadows.evaluated, strict=True
     ):
         free = rows[used[rows] & ~members[rows]]
         if free.size >= 20:
-            others.append((logits[free].argmax(axis=1) == outputs.labels[free]).mean())
+            others.append((rows_of(logits, free).argmax(axis=1) == outputs.labels[free]).mean())
     if not others:
         return
     theirs = float(np.mean(others))

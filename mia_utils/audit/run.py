@@ -12,6 +12,7 @@ import numpy as np
 import scipy
 import sklearn
 
+from ..arrays import rows_of
 from ..errors import InputError
 from ..evaluation import group_metrics, holm
 from ..outputs import Outputs
@@ -217,7 +218,7 @@ def _subject(data: AuditData, understood: str) -> dict:
     step = max(1, 2**24 // outputs.classes)
     for start in range(0, used.size, step):
         part = slice(start, start + step)
-        right[part] = outputs.logits[0][part].argmax(axis=1) == outputs.labels[part]
+        right[part] = rows_of(outputs.logits[0], part).argmax(axis=1) == outputs.labels[part]
     return {
         "understood": understood,
         "records": int(used.size),
