@@ -290,8 +290,8 @@ def _numbers(data: AuditData, shadows: Outputs | None, seed: int) -> Found:
         if rate not in measurable(outside.size):
             yield (
                 NOTE,
-                f"{outside.size} non-members are too few for a false-positive rate of {rate:.1%}",
-                f"It needs {int(np.ceil(10 / rate))}",
+                f"{outside.size:,} non-members are too few for a false-positive rate of {rate:.1%}",
+                f"It needs {int(np.ceil(10 / rate)):,}",
             )
 
 

@@ -109,7 +109,7 @@ RECIPES: dict[str, Recipe] = {
         "shadows",
     ),
     "stacked": Recipe(
-        "Stacked: margin, BASE, LiRA and calibrated margin",
+        "Stacked: four attacks in one",
         lambda online: StackedAttack(
             [
                 MarginAttack(),

@@ -41,7 +41,9 @@ class _Axes:
         for value, text in x_ticks:
             x = self.at_x(value)
             out.append(f'<path class="grid" d="M{x:.1f} {_TOP}V{bottom}"/>')
-            out.append(f'<text x="{x:.1f}" y="{bottom + 17}" text-anchor="middle">{text}</text>')
+            out.append(
+                f'<text class="x" x="{x:.1f}" y="{bottom + 17}" text-anchor="middle">{text}</text>'
+            )
         for value, text in y_ticks:
             y = self.at_y(value)
             out.append(f'<path class="grid" d="M{_LEFT} {y:.1f}H{right}"/>')
@@ -132,7 +134,7 @@ def exposure(found: dict) -> Markup:
     top = max(*found["members"], *found["nonmembers"], 1e-9) * 1.05
     axes = _Axes((edges[0], 1.0), (0.0, top), True, False)
     shares = [(value, f"{100 * value:.2g}&#8201;%") for value in _even(0.0, top, 4)]
-    label = "false-positive rate at which a record is recognised (left: exposed)"
+    label = "false-positive rate at which it is recognised"
     out = [axes.frame(label, "share of records", _rates(edges[0]), shares)]
     for index, kind in enumerate(("nonmembers", "members")):
         out.append(f'<path class="bars k{index}" d="{_bars(axes, edges, found[kind])}"/>')
