@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import mmap
+from typing import cast
 
 import numpy as np
 
 from .errors import InputError
+
+FILLED_IN = cast("np.ndarray", None)
+"""Default of a field that may be left out when an object is made, and is there once it is."""
 
 
 def as_array(value, name: str) -> np.ndarray:

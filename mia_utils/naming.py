@@ -10,8 +10,10 @@ import numpy as np
 from .arrays import as_array, as_integers
 from .errors import InputError
 
-_WORDS = (("true", "false"), ("1", "0"), ("1.0", "0.0"), ("yes", "no"), ("t", "f"), ("y", "n"))
-_WORDS += (("in", "out"), ("train", "test"), ("member", "non-member"), ("member", "nonmember"))
+_WORDS = (
+    *(("true", "false"), ("1", "0"), ("1.0", "0.0"), ("yes", "no"), ("t", "f"), ("y", "n")),
+    *(("in", "out"), ("train", "test"), ("member", "non-member"), ("member", "nonmember")),
+)
 """What people write in place of true and false."""
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .arrays import as_array, as_bool, rows_of
+from .arrays import FILLED_IN, as_array, as_bool, rows_of
 from .data import Pool
 from .data.archive import DAMAGED, one_line, read_arrays
 from .errors import InputError, InputWarning
@@ -65,8 +65,8 @@ class Outputs:
     logits: np.ndarray
     labels: np.ndarray
     members: np.ndarray
-    evaluated: np.ndarray | None = None
-    ids: np.ndarray | None = None
+    evaluated: np.ndarray = FILLED_IN
+    ids: np.ndarray = FILLED_IN
     fingerprint: str = ""
     names: tuple[str, ...] = field(default=())
 
@@ -176,7 +176,7 @@ class Outputs:
             raise InputError("expected logits or probabilities, one of the two")
         labels = class_numbers(labels, classes)
         mask = member_mask(members, ids, len(labels))
-        numbers = None if ids is None else id_numbers(ids)
+        numbers = FILLED_IN if ids is None else id_numbers(ids)
         if logits is not None:
             return cls(logits, labels, mask, evaluated, numbers, fingerprint, names)
         return cls.from_probabilities(

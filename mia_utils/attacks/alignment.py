@@ -68,8 +68,8 @@ def rows_in(reference: Outputs, outputs: Outputs, role: str) -> np.ndarray:
     return rows
 
 
-def check_population(population: Outputs | None, attack: str) -> np.ndarray:
-    """Known non-members of each target, bool (targets, population records).
+def check_population(population: Outputs | None, attack: str) -> Outputs:
+    """`population`, if it holds known non-members of each target.
 
     Raises
     ------
@@ -81,25 +81,24 @@ def check_population(population: Outputs | None, attack: str) -> np.ndarray:
             f"{attack}.fit got no population; pass the targets' outputs on records that are not "
             "audited"
         )
-    known = ~population.members
-    empty = ~known.any(axis=1)
+    empty = population.members.all(axis=1)
     if empty.any():
         raise InputError(
             f"every population record is a member of target {empty.argmax()}; "
             f"{attack} needs known non-members"
         )
-    return known
+    return population
 
 
-def check_disjoint(population: Outputs, target: Outputs, attack: str) -> None:
-    """Check that the population belongs to the audited models and is not audited itself.
+def check_disjoint(population: Outputs, target, attack: str) -> Outputs:
+    """`target`, if the population belongs to its models and is not audited itself.
 
     Raises
     ------
     InputError
         If the models differ, or a population record is among the evaluated ones.
     """
-    check_outputs(target, f"{attack}.score(target)")
+    target = check_outputs(target, f"{attack}.score(target)")
     if len(population) != len(target):
         raise InputError(
             f"the population has outputs of {len(population)} models, the target of "
@@ -116,3 +115,4 @@ def check_disjoint(population: Outputs, target: Outputs, attack: str) -> None:
             f"record {shared[0]} is audited and in the population ({shared.size} such records); "
             "take it out of one of them"
         )
+    return target

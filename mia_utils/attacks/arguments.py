@@ -19,13 +19,16 @@ def one_of(name: str, value, choices: Collection[str]) -> None:
 def number(name: str, value, expected: str, low: float, high: float, *, closed: str = "") -> None:
     """InputError unless `value` is a number between `low` and `high`; `closed` names the ends that
     may be reached, "low" and "high"."""
-    inside = isinstance(value, Real) and (
+    if not (isinstance(value, Real) and _between(value, low, high, closed)):
+        raise InputError(f"{name} is {value!r}; expected {expected}")
+
+
+def _between(value, low: float, high: float, closed: str) -> bool:
+    return (
         low < value < high
         or ("low" in closed and value == low)
         or ("high" in closed and value == high)
     )
-    if not inside:
-        raise InputError(f"{name} is {value!r}; expected {expected}")
 
 
 def count(name: str, value, least: int = 1) -> None:

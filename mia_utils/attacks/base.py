@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -128,7 +128,7 @@ class Attack(BaseEstimator):
                 f"{type(self).__name__}.fit got no shadow models; pass shadow=, or set the "
                 "threshold by hand"
             )
-        self._check_both_kinds(shadow)
+        shadow = self._check_both_kinds(shadow)
         self._set_threshold(self.score(shadow), shadow.members)
         return self
 
@@ -191,6 +191,7 @@ class Attack(BaseEstimator):
     def _set_threshold(self, scores: np.ndarray, members: np.ndarray) -> None:
         """By hand, else from shadow models' scores (NaN: unknown), None if one kind is missing."""
         known = ~np.isnan(scores)
+        self.threshold_: float | None
         if self.threshold is not None:
             self.threshold_ = self._in_score_units(self.threshold)
         elif np.unique(members[known]).size == 2:
@@ -198,8 +199,8 @@ class Attack(BaseEstimator):
         else:
             self.threshold_ = None
 
-    def _check_both_kinds(self, shadow: Outputs) -> None:
-        self._check_answers(shadow, "fit(shadow)")
+    def _check_both_kinds(self, shadow: Outputs | None) -> Outputs:
+        shadow = self._check_answers(shadow, "fit(shadow)")
         held = int(shadow.members[shadow.evaluated].sum())
         free = int(shadow.evaluated.sum()) - held
         if not held or not free:
@@ -207,10 +208,11 @@ class Attack(BaseEstimator):
                 f"the shadow models have {held} evaluated members and {free} evaluated "
                 f"non-members; {type(self).__name__} needs both"
             )
+        return shadow
 
-    def _check_answers(self, answers, where: str) -> None:
-        """InputError unless `answers` are what this attack reads."""
-        check_outputs(answers, f"{type(self).__name__}.{where}")
+    def _check_answers(self, answers, where: str) -> Any:
+        """`answers`, if they are what this attack reads; else an InputError."""
+        return check_outputs(answers, f"{type(self).__name__}.{where}")
 
     def _check_fitted(self, attribute: str) -> None:
         if not hasattr(self, attribute):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from scipy.special import logit
@@ -171,7 +171,7 @@ class LearnedAttack(Attack):
             If there are no shadow models, or too few members or non-members to hold some out.
         """
         self.check_arguments()
-        self._check_both_kinds(shadow)
+        shadow = self._check_both_kinds(shadow)
         rng = np.random.default_rng(self.seed)
         by_model, by_record = draw_order(shadow)
         pairs = np.flatnonzero(shadow.evaluated[np.ix_(by_model, by_record)])
@@ -196,7 +196,7 @@ class LearnedAttack(Attack):
         everything = np.ones(held.size, bool)
         own = [c for c in range(self.classes_) if self.per_class and both(labels == c)]
         self.by_class_ = {c: train(labels == c) for c in own}
-        self.pooled_ = None
+        self.pooled_: Any = None
         if len(own) < self.classes_:
             if not both(everything):
                 raise InputError(
@@ -257,12 +257,13 @@ class LearnedAttack(Attack):
             for part in in_parts(rows, self.classes_):
                 blocks.append(self._features(rows_of(logits, part), shadow.labels[part]))
         x = np.concatenate(blocks)
-        self.mean_, self.deviation_ = np.float32(0), np.float32(1)
+        mean, deviation = np.zeros(1, np.float32), np.ones(1, np.float32)
         if self.features != "raw":
-            self.mean_ = x[learn].mean(axis=0, dtype=np.float64).astype(np.float32)
-            self.deviation_ = x[learn].std(axis=0, dtype=np.float64).astype(np.float32)
-            constant = self.deviation_ <= 1e-6 * (1 + np.abs(self.mean_))  # but for rounding
-            self.deviation_[constant] = 1
+            mean = x[learn].mean(axis=0, dtype=np.float64).astype(np.float32)
+            deviation = x[learn].std(axis=0, dtype=np.float64).astype(np.float32)
+            constant = deviation <= 1e-6 * (1 + np.abs(mean))  # but for rounding
+            deviation[constant] = 1
+        self.mean_, self.deviation_ = mean, deviation
         return self._standard(x, labels)
 
     def _standard(self, x: np.ndarray, labels: np.ndarray) -> np.ndarray:

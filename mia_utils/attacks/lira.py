@@ -18,7 +18,7 @@ _RELATIVE_FLOOR = 1e-2  # of the pooled variance: five answers of 0.1 spread are
 _ABSOLUTE_FLOOR = 1e-12  # where all margins tie
 
 
-class LiRA(PerRecordAttack):
+class LiRA(PerRecordAttack[Gaussians]):
     """Likelihood ratio attack (Carlini et al., 2022, "Membership Inference Attacks From First
     Principles").
 

@@ -61,7 +61,7 @@ class MetricAttack(Attack):
         if not self.per_class:
             return super().fit(shadow, population)
         self.check_arguments()
-        self._check_both_kinds(shadow)
+        shadow = self._check_both_kinds(shadow)
         scores = super().score(shadow)
 
         def best(used: np.ndarray) -> float:

@@ -8,7 +8,7 @@ models that it has not seen.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Self
+from typing import Generic, Self, TypeVar
 
 import numpy as np
 
@@ -20,8 +20,10 @@ from .design import Design
 from .leave_out import leave_out, left_out_models
 from .statistics import IN, OUT, Statistics
 
+S = TypeVar("S", bound=Statistics)
 
-class PerRecordAttack(Attack):
+
+class PerRecordAttack(Attack, Generic[S]):
     """An attack that compares a target's answer for a record with shadow models' answers for it.
 
     A subclass says what it `needs`, what it reads off a model (`_signal`), what it keeps of the
@@ -131,21 +133,21 @@ class PerRecordAttack(Attack):
         """What is read off one model's answers, (N,) or (N, width)."""
         raise NotImplementedError
 
-    def _statistics(self, records: int, queries: int) -> Statistics:
+    def _statistics(self, records: int, queries: int) -> S:
         """Empty statistics of N records."""
         raise NotImplementedError
 
     def _finish(self, shadow: Outputs, population: Outputs | None) -> None:
         """What else a fit derives, once all shadow models are read."""
 
-    def _compare(self, fitted: Statistics, signal: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    def _compare(self, fitted: S, signal: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Scores (n,) of a target's signal (n, ...) for the records `rows` (n,)."""
         raise NotImplementedError
 
     def _groups(self) -> tuple[int, ...]:
         return (OUT, IN) if self.needs.held else (OUT,)
 
-    def _enough(self, statistics: Statistics) -> np.ndarray:
+    def _enough(self, statistics: S) -> np.ndarray:
         """Records with enough shadow models of each group, bool (N,)."""
         out, held = statistics.count
         return (out >= self.needs.out) & (held >= self.needs.held)

@@ -89,7 +89,7 @@ class QuantileAttack(Attack):
             If there is no population, or a target has fewer than 50 known non-members in it.
         """
         self.check_arguments()
-        check_population(population, "QuantileAttack")
+        population = check_population(population, "QuantileAttack")
         # Folds are drawn by place: the same ones, whatever order the records are listed in.
         population = population.select(records=np.argsort(population.ids))
         known = ~population.members
@@ -131,7 +131,7 @@ class QuantileAttack(Attack):
         """
         self._check_fitted("population_")
         check_disjoint(self.population_, target, "QuantileAttack")
-        if self.design_ is not None:
+        if self.records_ is not None and self.design_ is not None:
             rows = rows_in(self.records_, target, "the target")
             self.design_.check(target, rows, "QuantileAttack")
         features = self._describe(target, "the target")
@@ -146,7 +146,8 @@ class QuantileAttack(Attack):
 
     def _read_shadow(self, shadow: Outputs | None) -> None:
         """Mean and deviation of the out models' margins of each record; NaN where unknown."""
-        self.records_ = self.design_ = None
+        self.records_: Outputs | None = None
+        self.design_: Design | None = None
         if shadow is None:
             return
         check_outputs(shadow, "QuantileAttack.fit(shadow)")

@@ -55,12 +55,12 @@ class PopulationAttack(Attack):
             If there is no population, or a target has no known non-member in it.
         """
         self.check_arguments()
-        known = check_population(population, "PopulationAttack")
+        population = check_population(population, "PopulationAttack")
         self.population_ = population
         # The larger loss is the smaller margin, which does not round to 0 for sure answers.
         self.margins_ = [
             np.sort(margins_of(logits, population.labels, rows))
-            for logits, rows in zip(population.logits, known, strict=True)
+            for logits, rows in zip(population.logits, ~population.members, strict=True)
         ]
         self.threshold_ = 1 - self.fpr if self.threshold is None else float(self.threshold)
         return self
@@ -78,7 +78,7 @@ class PopulationAttack(Attack):
         return scores
 
 
-class ReferenceAttack(PerRecordAttack):
+class ReferenceAttack(PerRecordAttack[Answers]):
     """Attack-R (Ye et al., 2022): the share of reference models whose loss on the record is larger.
 
     Reference models are the shadow models that did not hold the record; ties count half.
@@ -110,7 +110,7 @@ class ReferenceAttack(PerRecordAttack):
         return larger / fitted.count[OUT, rows]
 
 
-class CalibratedAttack(PerRecordAttack):
+class CalibratedAttack(PerRecordAttack[Means]):
     """Difficulty calibration (Watson et al., 2022, "On the Importance of Difficulty Calibration in
     Membership Inference Attacks"): a score minus its mean over models that did not hold the record.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Self
 
 import numpy as np
@@ -22,7 +23,7 @@ def log_probability(outputs: Outputs, model: int, temperature: float = 1.0) -> n
     return -signals.loss(logits, outputs.labels)
 
 
-class RMIA(PerRecordAttack):
+class RMIA(PerRecordAttack[LogMeans]):
     """Robust membership inference attack (Zarifzadeh, Liu & Shokri, 2024, "Low-Cost High-Power
     Membership Inference Attacks").
 
@@ -99,15 +100,17 @@ class RMIA(PerRecordAttack):
         for name in ("gamma", "temperature"):
             arguments.number(name, getattr(self, name), "a positive number", 0, np.inf)
 
-    def fit(self, shadow: Outputs | None = None, population: Outputs | None = None) -> Self:
+    def fit(
+        self, shadow: Outputs | Sequence[Outputs] | None = None, population: Outputs | None = None
+    ) -> Self:
         """Average the reference models, and rank the population's ratios of every target."""
         check_population(population, "RMIA")
         return super().fit(shadow, population)
 
-    def score(self, target: Outputs) -> np.ndarray:
+    def score(self, target: Outputs | Sequence[Outputs]) -> np.ndarray:
         """Share of the population whose ratio is at most the record's over gamma, (M, N)."""
         self._check_fitted("statistics_")
-        check_disjoint(self.population_, target, "RMIA")
+        target = check_disjoint(self.population_, target, "RMIA")
         ratios = super().score(target)
         return np.stack([self._share(*pair) for pair in zip(self.ratios_, ratios, strict=True)])
 
@@ -117,7 +120,8 @@ class RMIA(PerRecordAttack):
     def _statistics(self, records: int, queries: int) -> LogMeans:
         return LogMeans(records)
 
-    def _finish(self, shadow: Outputs, population: Outputs) -> None:
+    def _finish(self, shadow: Outputs, population: Outputs | None) -> None:
+        assert population is not None, "`fit` asked for it"
         rows = rows_in(self.records_, population, "the population")
         unseen = self.statistics_.count[OUT, rows] == 0
         if unseen.any():
@@ -160,7 +164,7 @@ class RMIA(PerRecordAttack):
         return np.where(np.isnan(log_ratio), np.nan, below / ratios.size)
 
 
-class BASE(PerRecordAttack):
+class BASE(PerRecordAttack[LogMeans]):
     """Bayes-optimal attack, approximated (Lassila, Östman, Ngo & Graell i Amat, 2025, "Practical
     Bayes-Optimal Membership Inference Attacks").
 

@@ -92,7 +92,7 @@ class SimilarityAttack(Attack):
             If there are no shadow models, or no evaluated members or non-members among them.
         """
         self.check_arguments()
-        self._check_both_kinds(shadow)
+        shadow = self._check_both_kinds(shadow)
         self.shadow_ = shadow
         self.design_ = Design(shadow)
         if self.threshold is not None:

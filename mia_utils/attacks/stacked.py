@@ -95,12 +95,12 @@ class StackedAttack(Attack):
             If there are too few shadow models for one of the attacks.
         """
         self.check_arguments()
-        self._check_both_kinds(shadow)
+        shadow = self._check_both_kinds(shadow)
         if len(shadow) < 2:
             raise InputError("StackedAttack leaves out shadow models in turn; it needs at least 2")
         z = None
         if population is not None:
-            check_population(population, "StackedAttack")
+            population = check_population(population, "StackedAttack")
             z = rows_in(shadow, population, "the population")
         rng = np.random.default_rng(self.seed)
         scores, members = [], []

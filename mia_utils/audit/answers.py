@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -63,7 +64,7 @@ class AuditData:
         outputs: Outputs,
         *,
         names=None,
-        groups: Mapping[str, Sequence] | None = None,
+        groups: Mapping[str, Any] | None = None,
         classes: Sequence[str] | None = None,
         features=None,
         traces=None,
@@ -171,9 +172,9 @@ def read_answers(
             table = {k: v for k, v in table.items() if k not in _names(name)}
             table[name] = read_array(extra)
             sources.append(Path(extra))
-    sources = tuple((source.name, sha256(source)) for source in sources)
+    digests = tuple((source.name, sha256(source)) for source in sources)
     try:
-        return _from_table(table, groups, floor, classes, sources)
+        return _from_table(table, groups, floor, classes, digests)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
 
@@ -193,7 +194,7 @@ def _first(table: Table, names: Sequence[str]) -> np.ndarray | None:
 
 def _from_table(table: Table, groups, floor, classes, sources) -> AuditData:
     values, suffixes, scale = _values(table)
-    found = {}
+    found: dict[str, Any] = {}
     for name in ("labels", "members", "ids"):
         names = _names(name)
         found[name] = _first(table, names)
@@ -222,14 +223,14 @@ def _from_table(table: Table, groups, floor, classes, sources) -> AuditData:
         chosen[name] = table[name]
     if "groups" in table:
         chosen["group"] = table["groups"]
+    options: dict[str, Any] = {scale: values, **({} if floor is None else {"floor": floor})}
     outputs = Outputs.from_arrays(
-        **{scale: values},
         labels=found["labels"],
         members=found["members"],
         ids=found["ids"],
         evaluated=table.get("evaluated"),
         classes=classes,
-        **({} if floor is None else {"floor": floor}),
+        **options,
     )
     return AuditData.of(
         outputs,
@@ -245,7 +246,7 @@ def _from_table(table: Table, groups, floor, classes, sources) -> AuditData:
 
 def _values(table: Table) -> tuple[np.ndarray, tuple[str, ...], str]:
     """The answers, the names of the columns they came from, and which scale they have."""
-    there = []
+    there: list[tuple[np.ndarray, tuple[str, ...], str]] = []
     for scale, names in (("logits", LOGITS), ("probabilities", PROBABILITIES)):
         array = _first(table, names)
         if array is not None:

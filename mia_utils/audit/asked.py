@@ -15,7 +15,7 @@ from ..reading import FLOOR
 from ..training.config import TrainConfig
 from .answers import AuditData
 from .material import Material
-from .models import ask, fitted, load_model, natural_floor
+from .models import EstimatorModel, ask, fitted, load_model, natural_floor
 
 _FEWEST = 4
 
@@ -73,7 +73,7 @@ def answers_of(
         progress("fitting the classifier on the members")
         target = fitted(estimator, pool, mask, seed)
     floor = FLOOR
-    if estimator is not None:
+    if isinstance(target, EstimatorModel):
         floor = target.floor = natural_floor(target, pool)
     progress("asking the model")
     ids = id_numbers(material.ids)

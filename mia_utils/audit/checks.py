@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -221,8 +222,7 @@ def _duplicates(data: AuditData, shadows: Outputs | None, seed: int) -> Found:
     """Records that are in both groups, or have near-duplicates in the other group."""
     inside, outside = _kinds(data.outputs)
     if data.features is not None:
-        content = [hash(row.tobytes()) for row in np.ascontiguousarray(data.features)]
-        content = np.array(content)
+        content = np.array([hash(row.tobytes()) for row in np.ascontiguousarray(data.features)])
         both = np.intersect1d(content[inside], content[outside])
         if both.size:
             share = int(np.isin(content[outside], both).sum())
@@ -264,9 +264,9 @@ def _near(data: AuditData, inside, outside, seed: int):
     if np.unique(whole.round(9), axis=0).shape[0] < 0.9 * len(whole):
         return None
     tree = cKDTree(x)
-    distance, place = tree.query(y, k=1)
+    distance, place = map(np.asarray, tree.query(y, k=1))
     usual = np.median(distance)
-    own = tree.query(x, k=2)[0][:, 1]
+    own = np.asarray(tree.query(x, k=2)[0])[:, 1]
     scale = max(usual, np.median(own))
     labels = data.outputs.labels
     near = (distance < 1e-3 * scale) & (labels[a[place]] == labels[b])
@@ -387,7 +387,7 @@ def _records(data: AuditData, shadows: Outputs, seed: int) -> Found:
         )
 
 
-CHECKS: dict[str, Callable[[AuditData, Outputs | None, int], Found]] = {
+CHECKS: dict[str, Callable[[AuditData, Any, int], Found]] = {
     "answers": _answers,
     "numbers": _numbers,
     "classes": _classes,

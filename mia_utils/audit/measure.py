@@ -8,6 +8,7 @@ Bonferroni's correction over all that was looked at holds however the attacks de
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from scipy.stats import binom, hypergeom, norm, rankdata
@@ -57,7 +58,7 @@ def tpr_p_value(scores: np.ndarray, members: np.ndarray, fpr: float) -> float:
     m, n = int(members.sum()), int((~members).sum())
     allowed = allowed_false_positives(n, fpr)
     hits = hits_above_quantile(scores, members, allowed)
-    return tail(m, n, allowed, hits)
+    return float(tail(m, n, allowed, hits))
 
 
 def tail(m: int, n: int, allowed: int, hits) -> np.ndarray:
@@ -178,7 +179,7 @@ def measure(
     joint = 1 - (1 - level) / attacks
     rows = []
     for each, (scores, inside, fold) in zip(scored, parts, strict=True):
-        row = {
+        row: dict[str, Any] = {
             "name": each.name,
             "title": each.title,
             "needs": each.needs,

@@ -155,6 +155,7 @@ class AuditReport:
             raise InputError(f"--fail-above {limit}: the rates looked at are {rates}; add --rates")
         if point["value"] is None or limit.figure == "tpr":
             return point["low_all"]
+        assert limit.rate is not None, "a limit on precision names its rate"
         return precision(point["low_all"], limit.rate, 0.5)
 
     def with_gate(self, outcomes: list[Outcome]) -> AuditReport:

@@ -82,10 +82,10 @@ def audit(
         raise InputError(f"rates={tuple(rates)}; expected false-positive rates between 0 and 1")
     notes: list[str] = []
     if shadows is not None:
-        rows, shadows = _align(data, shadows, notes)
-        if rows.size < data.names.size:
-            data = data.records(rows)
-            pictures = None if pictures is None else pictures[rows]
+        asked, shadows = _align(data, shadows, notes)
+        if asked.size < data.names.size:
+            data = data.records(asked)
+            pictures = None if pictures is None else pictures[asked]
     progress("checks")
     findings, made = checks.check(data, shadows, accept=tuple(accept), seed=seed)
     blind = checks.blind(data, seed) if any(f.name == "difference" for f in findings) else None

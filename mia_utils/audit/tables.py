@@ -196,6 +196,7 @@ def _floats(name: str, column: np.ndarray) -> np.ndarray:
 def _npz(path: Path, largest: int) -> Table:
     try:
         with opened(path) as archive:
+            assert archive.zip is not None, "it is open"
             _check_sizes(path, archive.zip, largest)
             return {name: _decoded(archive[name]) for name in archive.files}
     except InputError:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -61,7 +62,7 @@ def read_frame(path: Path, as_text: Callable[[str], bool]):
     encoding = encoding_of(path)
     try:
         separator, skipped = _separator(path, encoding)
-        options = {"encoding": encoding, "sep": separator, "skiprows": skipped}
+        options: dict[str, Any] = {"encoding": encoding, "sep": separator, "skiprows": skipped}
         head = pd.read_csv(path, nrows=0, skipinitialspace=True, **options)
         texts = [name for name in head.columns if as_text(str(name))]
         frame = pd.read_csv(

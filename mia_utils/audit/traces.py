@@ -87,6 +87,7 @@ def loss_trace_iqr(traces: np.ndarray) -> np.ndarray:
 
 def ranking(data: AuditData, named: bool) -> dict:
     """Members by LT-IQR: how many epochs were read, the spread, and the first ones by name."""
+    assert data.traces is not None
     values = loss_trace_iqr(data.traces)
     inside = np.flatnonzero(data.outputs.members[0] & data.outputs.evaluated[0])
     order = inside[np.argsort(-values[inside], kind="stable")]

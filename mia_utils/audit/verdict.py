@@ -81,7 +81,12 @@ def verdict(
             f"This audit cannot tell whether the model leaks: {broken[0].found}.",
             f"{broken[0].advice}, and audit again.",
         ]
-    elif outcome == LEAKS and differs and max(r["auc"]["low_all"] for r in rows) <= blind[2]:
+    elif (
+        blind
+        and outcome == LEAKS
+        and differs
+        and max(r["auc"]["low_all"] for r in rows) <= blind[2]
+    ):
         outcome = CANNOT_TELL
         sentences = [
             (

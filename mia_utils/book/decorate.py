@@ -111,7 +111,7 @@ def first_sentence(notebook) -> str:
     text = TITLE.split(notebook["cells"][0]["source"])[-1].strip()
     paragraph = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", " ".join(text.split("\n\n")[0].split()))
     paragraph = re.sub(r"\s*\{cite\}`[^`]*`", "", paragraph)
-    return re.match(r".*?[.?!](?=\s|$)|.*", paragraph)[0]
+    return re.findall(r".*?[.?!](?=\s|$)|.*", paragraph)[0]
 
 
 def table_of_copies(root: str | os.PathLike) -> str:

@@ -47,7 +47,8 @@ def threshold(results: Path) -> dict:
     """Histograms of the margin under the front page's run."""
     run = facts.front_run(records.read(results))
     margin, members = _signals(results, run["run"])
-    edges = np.round(np.linspace(*np.quantile(margin, [0.002, 0.998]), BINS + 1), 2)
+    low, high = np.quantile(margin, [0.002, 0.998])
+    edges = np.linspace(low, high, BINS + 1).round(2)
     inside = np.clip(margin, edges[0], edges[-1])  # the few beyond stand in the last bins
     counts = [np.histogram(inside[members == held], bins=edges)[0] for held in (True, False)]
     ticks = np.arange(np.ceil(edges[0] / 10) * 10, edges[-1], 10)
@@ -89,7 +90,7 @@ def shadows(results: Path) -> dict:
     dashes = {"-": ""}
     attacks = []
     for name, rows in table.groupby("attack", sort=False):
-        style = attack_style(name)
+        style = attack_style(str(name)) or {}
         found = rows.groupby("shadow_models")["auc"].agg(["mean", "min", "max"]).round(4)
         points = [
             {"count": int(n), "mean": m, "low": low, "high": high}

@@ -115,7 +115,7 @@ def definitions(doctree) -> dict[str, str]:
     """What the glossary says of each term, by the term's place on its page."""
     from docutils import nodes
 
-    found = {}
+    found: dict[str, str] = {}
     for item in doctree.findall(nodes.definition_list_item):
         text = " ".join(part.astext() for part in item.findall(nodes.definition))
         for term in item.findall(nodes.term):

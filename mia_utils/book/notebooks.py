@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ..errors import InputError
 
@@ -92,7 +93,7 @@ def tags(cell: dict) -> list[str]:
     return list(cell["metadata"].get("tags", []))
 
 
-def code_cells(notebook: Mapping) -> list[dict]:
+def code_cells(notebook: Mapping) -> list[Any]:
     """The code cells of the author: those that Papermill injected are left out."""
     return [c for c in notebook["cells"] if c["cell_type"] == "code" and INJECTED not in tags(c)]
 
@@ -116,6 +117,8 @@ def parameters(notebook: Mapping) -> dict:
         try:
             (target,) = line.targets if isinstance(line, ast.Assign) else (line.target,)
             value = ast.literal_eval(line.value)
+            if not isinstance(target, ast.Name):
+                raise TypeError
             json.dumps(value)
             found[target.id] = value
         except (AttributeError, ValueError, TypeError):

@@ -59,7 +59,7 @@ def labels(cells: list[NotebookNode]) -> set[str]:
     found = set()
     for cell in cells:
         if cell.cell_type == "markdown":
-            found |= {m[m.lastgroup] for m in DEFINED.finditer(cell.source)}
+            found |= {m[str(m.lastgroup)] for m in DEFINED.finditer(cell.source)}
         else:
             found |= {options["name"] for options in _figure_names(cell)}
     return found
@@ -81,7 +81,7 @@ def rename_labels(cells: list[NotebookNode], renamed: Callable[[str], str]) -> N
         return renamed(label) if label in own else label
 
     def definition(match: re.Match) -> str:
-        group = match.lastgroup
+        group = str(match.lastgroup)
         start, end = (place - match.start() for place in match.span(group))
         return match[0][:start] + renamed(match[group]) + match[0][end:]
 
@@ -408,8 +408,9 @@ def refresh(root: str | os.PathLike, *, dry_run: bool = False) -> list[Path]:
     found = []
     for path in copies(root):
         copy, source = read(path), source_of(root, path)
-        known = source is not None and "decides" in copy.metadata.mia
-        if known and source_hash(copy) == source_hash(source):
+        if source is None or "decides" not in copy.metadata.mia:
+            continue
+        if source_hash(copy) == source_hash(source):
             if publish(path, root, where=path.parent.name, dry_run=dry_run)[1]:
                 found.append(path)
     return found

@@ -50,7 +50,7 @@ def _without_docstrings(tree: ast.AST) -> ast.AST:
         body = getattr(node, "body", None)
         if isinstance(body, list):
             # A text that stands alone says something and does nothing.
-            node.body = [line for line in body if not _is_text(line)] or [ast.Pass()]
+            body[:] = [line for line in body if not _is_text(line)] or [ast.Pass()]
     return tree
 
 
@@ -91,6 +91,13 @@ def _file(root: Path, module: tuple[str, ...]) -> Path | None:
         if path.is_file():
             return path
     return None
+
+
+def _there(root: Path, module: tuple[str, ...]) -> Path:
+    """The file of a module that was found before."""
+    path = _file(root, module)
+    assert path is not None, module
+    return path
 
 
 def _imports(root: Path, tree: ast.AST, at: tuple[str, ...]) -> Iterator[tuple[tuple, str, str]]:
@@ -178,7 +185,7 @@ def closure(sources: Iterable[str], root: Path = PACKAGE) -> set[tuple[str, ...]
 
 
 def _module_imports(root: Path, module: tuple[str, ...]) -> Iterator[tuple[tuple, str, str]]:
-    path = _file(root, module)
+    path = _there(root, module)
     at = module if path.name == "__init__.py" else module[:-1]
     return _imports(root, _parsed(path.read_bytes()), at)
 
@@ -193,7 +200,7 @@ def _content(root: Path, module: tuple[str, ...]) -> str:
 
 
 def _lines(root: Path, module: tuple[str, ...]) -> str:
-    return _own_lines(_file(root, module).read_bytes(), root.name)
+    return _own_lines(_there(root, module).read_bytes(), root.name)
 
 
 @lru_cache(maxsize=512)

@@ -65,12 +65,12 @@ class _Slice:
 
     def _block(self, lines: list[ast.stmt], *, once: bool) -> list[ast.stmt]:
         """The kept part of a block; `once` says that it runs exactly once, from top to bottom."""
-        kept = []
+        kept: list[ast.stmt] = []
         for line in reversed(lines):
             if isinstance(line, (ast.For, ast.While, ast.If, ast.With, ast.Try)):
-                line = self._compound(line)
-                if line is not None:
-                    kept.append(line)
+                part = self._compound(line)
+                if part is not None:
+                    kept.append(part)
             elif self._wanted(line):
                 kept.append(self._models_alone(line))
                 if once and isinstance(line, (ast.Assign, ast.AnnAssign)):

@@ -43,16 +43,18 @@ class Worker:
             env={**os.environ, "PYTHONUTF8": "1", "PYTHONPATH": os.pathsep.join(_paths())},
             start_new_session=True,  # Ctrl-C is for the parent, which then stops its workers
         )
+        assert self.process.stdin and self.process.stdout, "both are pipes"
+        self._in, self._lines = self.process.stdin, self.process.stdout
         try:
-            self.process.stdin.write(json.dumps(dict(task)) + "\n")
-            self.process.stdin.flush()
+            self._in.write(json.dumps(dict(task)) + "\n")
+            self._in.flush()
         except BrokenPipeError:  # it says why, or nothing, in `end`
             pass
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
 
     def _listen(self) -> None:
-        for line in self.process.stdout:
+        for line in self._lines:
             self.at, self.cells, self.said = json.loads(line)
 
     def ended(self) -> bool:
@@ -78,7 +80,7 @@ class Worker:
 
     def _close(self) -> None:
         self._listener.join(timeout=5)
-        for pipe in (self.process.stdin, self.process.stdout):
+        for pipe in (self._in, self._lines):
             try:
                 pipe.close()
             except OSError:  # a task that was never read

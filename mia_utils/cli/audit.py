@@ -8,6 +8,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from ..errors import InputError
 from .options import at_least
@@ -172,6 +173,7 @@ def _of_model(arguments: argparse.Namespace, tell):
     config = TrainConfig(epochs=arguments.epochs, batch_size=arguments.batch_size, lr=arguments.lr)
     if count and arguments.weights:
         _tell_cost(arguments, material.pool, config, int(count), tell)
+    shadows: Any
     data, shadows = answers_of(
         arguments.model,
         material,

@@ -96,8 +96,8 @@ def _copies(pool: Pool, *, near: bool) -> Iterator[str]:
             f"({differ:,} with another label); {across:,} of those held out are in the training "
             "split too"
         )
-        pairs = ", ".join(f"{copy} = {first[copy]}" for copy in copies[:5])
-        yield f"              {pairs}{', ...' if copies.size > 5 else ''}"
+        listed = ", ".join(f"{copy} = {first[copy]}" for copy in copies[:5])
+        yield f"              {listed}{', ...' if copies.size > 5 else ''}"
     else:
         yield "  duplicates  no record is an exact copy of another"
     if near and pool.is_image:

@@ -37,8 +37,8 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 class Parser(argparse.ArgumentParser):
     """A parser that says what is wrong in one line, and takes no shortened options."""
 
-    def __init__(self, *arguments, **options):
-        super().__init__(*arguments, allow_abbrev=False, **options)
+    def __init__(self, **options):
+        super().__init__(**{"allow_abbrev": False, **options})
 
     def error(self, message: str):
         raise InputError(f"{message}; see: {self.prog} --help")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 
@@ -35,7 +36,7 @@ def parse_size(text: str) -> int:
     return int(_parse(text.upper().removesuffix("B"), _BYTES, "a size such as 500M or 20G"))
 
 
-def _parse(text: str, units: dict[str, float], expected: str) -> float:
+def _parse(text: str, units: Mapping[str, float], expected: str) -> float:
     try:
         value = float(text[:-1]) * units[text[-1]]
     except (ValueError, KeyError, IndexError):
@@ -147,16 +148,18 @@ def _verify(arguments: argparse.Namespace) -> int:
 
 def _prune(arguments: argparse.Namespace) -> int:
     store, now = _opened(arguments), time.time()
-    limits = {
-        "older_than": None if arguments.older_than is None else parse_age(arguments.older_than),
-        "keep_bytes": None if arguments.keep is None else parse_size(arguments.keep),
-    }
-    if all(limit is None for limit in limits.values()) and not arguments.damaged:
+    older_than = None if arguments.older_than is None else parse_age(arguments.older_than)
+    keep_bytes = None if arguments.keep is None else parse_size(arguments.keep)
+    if older_than is None and keep_bytes is None and not arguments.damaged:
         raise InputError("mia store prune needs --older-than AGE, --keep SIZE or --damaged")
     models = stored_models(store)
     damaged = [m for m in models if arguments.damaged and store.damage(m.name)]
     rest = [*leftovers(store), *(model for model in models if model not in damaged)]
-    gone = [*remains(store, now), *damaged, *to_prune(rest, now=now, **limits)]
+    gone = [
+        *remains(store, now),
+        *damaged,
+        *to_prune(rest, now=now, older_than=older_than, keep_bytes=keep_bytes),
+    ]
     for item in gone:
         print(_line(item))
         if arguments.yes:

@@ -189,8 +189,9 @@ def read_arrays(
     """
     with opened(path) as archive:
         found = [name for name in wanted if name in archive.files]
-        size = sum(_claimed_size(archive.zip, name) for name in found)
-        check_memory(size, str(path), way_out)
+        assert archive.zip is not None, "it is open"
+        sizes = [_claimed_size(archive.zip, name) for name in found]
+        check_memory(sum(sizes), str(path), way_out)
         return {name: archive[name] for name in found}, archive.files
 
 

@@ -46,8 +46,8 @@ def _counts(name: str, archive: Path, splits: list) -> tuple[int, int]:
     counts = train, facts.records - train
     for split, count in zip(splits, counts, strict=True):
         images, labels = np.asarray(split.data), np.asarray(split.targets)
-        found = (images.dtype, images.shape, labels.shape, len(np.unique(labels)))
-        if found != (np.uint8, (count, *shape), (count,), facts.classes):
+        found = (images.dtype.name, images.shape, labels.shape, len(np.unique(labels)))
+        if found != ("uint8", (count, *shape), (count,), facts.classes):
             raise InputError(
                 f"{name}: torchvision gave images {images.dtype} {images.shape} with labels "
                 f"{labels.shape} of {len(np.unique(labels))} classes; expected uint8 "

@@ -11,7 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 
 from ..errors import InputError
@@ -138,7 +138,8 @@ def _finished(
     pool: Executor, function: Callable[..., None], arguments: Sequence[tuple], most: int
 ) -> Iterator[Outcome]:
     """Tasks as they finish, no more than `most` of them handed in at a time."""
-    waiting, running = deque(enumerate(arguments)), {}
+    waiting = deque(enumerate(arguments))
+    running: dict[Future, int] = {}
     while waiting or running:
         while waiting and len(running) < most:
             index, given = waiting.popleft()

@@ -80,6 +80,7 @@ def calibrate(
 
     def seconds(batches: int) -> float:
         count = batches * size
+        records: np.ndarray
         if len(shape) == 3:
             records = rng.integers(0, 256, (count, *shape), dtype=np.uint8)
         else:

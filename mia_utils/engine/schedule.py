@@ -6,7 +6,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from ..data import Pool
 from ..errors import DiskError, InputError
@@ -33,12 +33,15 @@ class Named(Protocol):
     def device(self) -> str: ...
 
 
-def missing_models(specs: Sequence[Named], store: Store) -> list[Named]:
+N = TypeVar("N", bound=Named)
+
+
+def missing_models(specs: Sequence[N], store: Store) -> list[N]:
     """Those that the store lacks, each once. Damaged ones are removed, with a warning.
 
     Logits that were joined into one file are not read themselves, and not looked at here.
     """
-    missing: dict[str, Named] = {}
+    missing: dict[str, N] = {}
     files = () if is_joined(store, tuple(spec.name for spec in specs)) else (LOGITS,)
     for spec in specs:
         folder = store.folder(spec.name)
@@ -92,9 +95,9 @@ def check_gpu(specs: Sequence[Named], store: Store) -> None:
 
 
 def run_into_store(
-    specs: Sequence[Named],
+    specs: Sequence[N],
     store: Store,
-    run: Callable[[Sequence[Named], bool], Iterator[Outcome]],
+    run: Callable[[Sequence[N], bool], Iterator[Outcome]],
     *,
     jobs: int,
     progress: bool,
@@ -104,7 +107,9 @@ def run_into_store(
     from tqdm import tqdm
 
     ready(store.root, CHOICE)  # before hours of work
-    failed = {spec.name: error for spec in specs if (error := _known_failure(spec, store))}
+    failed: dict[str, BaseException] = {
+        spec.name: known for spec in specs if (known := _known_failure(spec, store))
+    }
     left = [spec for spec in specs if spec.name not in failed]
     at_once = min(jobs, len(left))
     desc = (
@@ -149,14 +154,15 @@ def _run(
 
         # On a GPU models share the device and one copy of the pool, in one process.
         workers = Workers(specs[0].device, jobs)
-        tasks = [(spec, pool, store, wait, workers) for spec in specs]
+        here = [(spec, pool, store, wait, workers) for spec in specs]
         if jobs == 1:
-            return in_turn(fit_with_one_of, tasks)
-        return in_threads(fit_with_one_of, tasks, jobs, workers.stop)
+            return in_turn(fit_with_one_of, here)
+        return in_threads(fit_with_one_of, here, jobs, workers.stop)
     path = pool_path(pool, store)
     folders = [os.path.abspath(folder) for folder in sys.path]
     tasks = [(spec, path, store.root.absolute(), folders, wait) for spec in specs]
     if backend == "dask":
+        assert scheduler is not None, "`resolve_backend` asked for it"
         return on_cluster(open_and_fit, tasks, scheduler)
     return in_processes(open_and_fit, tasks, jobs)
 

@@ -79,8 +79,8 @@ def export_models(store: Store, path: str | os.PathLike, names: Sequence[str]) -
         # Stored, not compressed: weights hardly shrink, and what unpacks is as large as it looks.
         with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
             archive.writestr(_MANIFEST, manifest)
-            for inside, file in files.items():
-                archive.write(file, inside)
+            for inside in files:
+                archive.write(files[inside], inside)
     return chosen
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +13,7 @@ WEIGHTS = ("weights.safetensors", "weights.npz")
 """The file's names; the second is also that of older stores."""
 
 
-def write_weights(folder: Path, weights: dict[str, np.ndarray]) -> None:
+def write_weights(folder: Path, weights: dict[str, Any]) -> None:
     """Write a model's state, arrays by parameter name, into one file of the folder."""
     try:
         from safetensors.numpy import save

@@ -105,7 +105,7 @@ def fit_into_store(
             precision=spec.precision,
             device=spec.device,
             checkpoint=store.checkpoint(spec.name),
-            soft_labels=soft and np.array(store.soft_labels(soft)),
+            soft_labels=np.array(store.soft_labels(soft)) if soft else None,
             worker=worker,
         )
 

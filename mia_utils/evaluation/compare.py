@@ -40,7 +40,7 @@ def paired_auc_difference(scores_a, scores_b, members, *, level: float = 0.95) -
             "2 non-members"
         )
     pairs = zip(placements(scores_a, members), placements(scores_b, members), strict=True)
-    (var_a, cov), (_, var_b) = sum(np.cov(a, b) / a.size for a, b in pairs)
+    (var_a, cov), (_, var_b) = np.sum([np.cov(a, b) / a.size for a, b in pairs], axis=0)
     r = float(cov / np.sqrt(var_a * var_b)) if var_a > 0 and var_b > 0 else 0.0
     a = auc_interval(scores_a, members, level=level)
     b = auc_interval(scores_b, members, level=level)

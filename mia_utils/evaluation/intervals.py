@@ -365,7 +365,8 @@ def _exact_null_range(ties: np.ndarray, m: int, alpha: float) -> tuple[float, fl
     tail = alpha / 2 * (1 + 1e-9)  # rounding alone does not push an outcome out
     low = doubled[np.searchsorted(below, tail, "right")]
     high = doubled[::-1][np.searchsorted(above, tail, "right")]
-    return tuple(float((r - m * (m + 1)) / (2 * m * (total - m))) for r in (low, high))
+    low, high = ((r - m * (m + 1)) / (2 * m * (total - m)) for r in (low, high))
+    return float(low), float(high)
 
 
 def _log_choose(n, k):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 
@@ -92,7 +93,7 @@ def epoch_curve(experiment: Experiment, *, device: str = "auto"):
             device=device,
             observe=observe,
         )
-    common = {
+    common: dict[str, Any] = {
         "dataset": experiment.dataset,
         "architecture": experiment.architecture,
         "seed": experiment.seed,

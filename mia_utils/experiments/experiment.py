@@ -236,7 +236,7 @@ def run(
             for s, held, used in zip(own, shadows.members, shadows.evaluated, strict=True)
         ]
         for number, metrics in enumerate(judged.targets):
-            threshold = attack.threshold_
+            threshold: float | None = attack.threshold_
             if threshold is not None and not np.isfinite(threshold):
                 threshold = None
             values = common | metrics.row()

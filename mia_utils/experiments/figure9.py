@@ -113,14 +113,16 @@ def privacy_and_utility(
             said["labels"][judged],
             delta=DELTA,
         )
-        figures = mine[["test_accuracy", "auc", tpr_column(0.01)]].mean()
+        accuracy, auc, tpr = mine[["test_accuracy", "auc", tpr_column(0.01)]].mean()
         found.append(
             Row(
                 name,
                 len(mine),
                 int(first["epochs"]),
                 first["precision"],
-                *figures,
+                accuracy,
+                auc,
+                tpr,
                 bound.epsilon,
                 promised,
                 older=bool(outdated(mine).any()),

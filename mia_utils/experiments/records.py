@@ -14,7 +14,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -165,7 +165,7 @@ def check(record: Mapping, where: str = "record") -> None:
         value = record[name]
         if value is None and column.optional:
             continue
-        kinds = (int, float) if column.kind is float else column.kind
+        kinds: Any = (int, float) if column.kind is float else column.kind
         if not isinstance(value, kinds) or isinstance(value, bool):
             raise InputError(f"{where}: {name} = {value!r}; expected {column.kind.__name__}")
         share = column.kind is float and any(part in name for part in SHARES)
@@ -225,7 +225,7 @@ def save(
 def _save_signals(path: Path, judged: Outputs) -> None:
     kept = judged.evaluated.any(axis=0)
     part = judged.select(records=kept)
-    arrays = {
+    arrays: dict[str, Any] = {
         "margin": signals.margin(part.logits, part.labels),
         "loss": signals.loss(part.logits, part.labels),
         "log_confidence": signals.log_confidence(part.logits),

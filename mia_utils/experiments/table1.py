@@ -117,8 +117,8 @@ class Comparison(NamedTuple):
         """
         if self.ours is None:
             return "not run"
-        if self.next_low is None:
-            return "close" if abs(self.difference) <= LARGE else "far"
+        if self.next_low is None or self.next_high is None:
+            return "close" if abs(self.ours - self.report) <= LARGE else "far"
         if not self.next_low <= self.report <= self.next_high:
             return "differs"
         return "agrees" if self.next_high - self.next_low <= WIDE else "undecided"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -37,30 +38,30 @@ def bands(
     InputError
         If there is no curve, or one has another number of points.
     """
-    x = np.asarray(x, dtype=np.float64)
-    wrong = [name for name, y in curves.items() if np.ndim(y) != 2 or len(y) != x.size]
+    at = np.asarray(x, dtype=np.float64)
+    wrong = [name for name, y in curves.items() if np.ndim(y) != 2 or len(y) != at.size]
     if not curves or wrong:
         raise InputError(
-            f"plots.bands got {len(curves)} curves, {wrong} not of shape ({x.size}, targets)"
+            f"plots.bands got {len(curves)} curves, {wrong} not of shape ({at.size}, targets)"
         )
     if ax is None:
         _, ax = plt.subplots(figsize=(5.0, 3.8), layout="constrained")
     styles = line_styles(curves)
-    for name, values in curves.items():
-        values, style = np.asarray(values, dtype=np.float64), styles[name]
+    for name, curve in curves.items():
+        values, style = np.asarray(curve, dtype=np.float64), styles[name]
         known = np.isfinite(values).all(axis=1)
-        ax.plot(x[known], values[known].mean(axis=1), markersize=4, label=name, **style)
+        ax.plot(at[known], values[known].mean(axis=1), markersize=4, label=name, **style)
         if known.any():
             low, high = values[known].min(axis=1), values[known].max(axis=1)
-            ax.fill_between(x[known], low, high, color=style["color"], alpha=0.15, linewidth=0)
+            ax.fill_between(at[known], low, high, color=style["color"], alpha=0.15, linewidth=0)
     if level is not None:
         ax.axhline(level[1], color=FAINT, linestyle="--", linewidth=1, label=level[0])
     ax.set_xscale("log", base=2)
-    ax.set_xticks(x, [f"{value:g}" for value in x])
+    ax.set_xticks(at, [f"{value:g}" for value in at])
     ax.minorticks_off()
     ax.set(xlabel=xlabel, ylabel=ylabel)
     if len(curves) > 3:
         ax.legend(loc="lower left", bbox_to_anchor=(0, 1.02), ncols=2)
     else:
         ax.legend()
-    return ax.figure
+    return cast(Figure, ax.figure)

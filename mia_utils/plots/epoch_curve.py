@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -33,7 +35,7 @@ def epoch_curve(table, ax: Axes | None = None) -> Figure:
     table = table.sort_values("epoch")
     if ax is None:
         _, ax = plt.subplots(figsize=(6.0, 3.6), layout="constrained")
-    epochs, loss = table["epoch"], without_marker(attack_style("loss"))
+    epochs, loss = table["epoch"], without_marker(attack_style("loss") or {})
     ax.plot(epochs, table["train_accuracy"], color=MEMBER, label="accuracy on members")
     ax.plot(epochs, table["test_accuracy"], color=NONMEMBER, label="accuracy on non-members")
     ax.plot(epochs, table["auc"], label="AUC of the loss attack", **loss)
@@ -42,4 +44,4 @@ def epoch_curve(table, ax: Axes | None = None) -> Figure:
     )
     ax.set(xlabel="epoch", ylim=(0, 1.02), xlim=(1, epochs.max()))
     ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
-    return ax.figure
+    return cast(Figure, ax.figure)

@@ -39,7 +39,7 @@ def record_margins(inside: np.ndarray, outside: np.ndarray, target: Mapping[str,
         (groups[0], MEMBER, "held it"),
         (groups[1], NONMEMBER, "did not"),
     ):
-        ax.hist(values, bins=edges, density=True, alpha=0.3, color=colour)
+        ax.hist(values, bins=edges.tolist(), density=True, alpha=0.3, color=colour)
         ax.scatter(values, np.zeros(values.size), marker="|", s=120, color=colour, clip_on=False)
         mean, deviation = values.mean(), max(values.std(ddof=1), 1e-3 * room)
         density = np.exp(-0.5 * ((x - mean) / deviation) ** 2) / (deviation * np.sqrt(2 * np.pi))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -11,11 +12,14 @@ from matplotlib.figure import Figure
 from ..errors import InputError
 from .style import INK
 
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
 WIDTH = 5.6
 """Inches that a figure may be wide, to be read on a phone."""
 
 
-def matrix(tables: Mapping[str, object], *, low: float = 0.5, high: float = 1.0) -> Figure:
+def matrix(tables: Mapping[str, DataFrame], *, low: float = 0.5, high: float = 1.0) -> Figure:
     """One panel a table (pandas.DataFrame), one below the other where they are wide: its numbers
     in coloured squares, NaN left blank.
 

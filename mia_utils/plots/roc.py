@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import cast
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -55,7 +56,8 @@ def roc(
         x, y = _thinned(np.maximum(curve.fpr, low), np.maximum(curve.tpr, low), log)
         ax.plot(x, y, label=name, **style)
         if not isinstance(curves[name], Roc):
-            _band(ax, *curves[name], log, style["color"])
+            scores, members = cast(tuple, curves[name])
+            _band(ax, scores, members, log, style["color"])
     ax.plot([low, 1], [low, 1], color=FAINT, linestyle="--", linewidth=1, label="chance")
     ax.set(
         xlim=(low, 1),
@@ -64,7 +66,7 @@ def roc(
         ylabel="true positive rate",
     )
     ax.legend(loc="lower right")
-    return ax.figure
+    return cast(Figure, ax.figure)
 
 
 def _thinned(x: np.ndarray, y: np.ndarray, log: bool) -> tuple[np.ndarray, np.ndarray]:

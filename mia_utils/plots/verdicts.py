@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from html import escape
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import pandas as pd
 
@@ -60,7 +60,7 @@ def styled(
         classes[column] = (classes[column] + " " + told.astype(str)).str.strip()
     shown = table.style.set_caption(caption).set_td_classes(classes)
     if formats is not None:
-        shown = shown.format(formats, na_rep="–")
+        shown = shown.format(cast(Any, formats), na_rep="–")
     return shown if index else shown.hide(axis="index")
 
 

@@ -6,6 +6,7 @@ Each is one number a document: a mean of token values, compared with something o
 from __future__ import annotations
 
 import zlib
+from typing import TypeVar
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from ..errors import InputError
 from .outputs import TokenOutputs, check_tokens
 from .windows import AGGREGATES, Windows, cut, lowest_means, means, together
 
+T = TypeVar("T")
 _AT_ONCE = 2**22  # tokens
 _LEAST = 1e-12  # loss of a document that a model knows by heart: a ratio stays a number
 WAYS = {
@@ -35,6 +37,12 @@ def check_fields(outputs: TokenOutputs, fields: tuple[str, ...], who: str) -> No
     for name in fields:
         if getattr(outputs, name) is None:
             raise InputError(f"{who} needs {WAYS[name]}")
+
+
+def given(field: T | None) -> T:
+    """An optional field that `check_fields` has found."""
+    assert field is not None
+    return field
 
 
 class TokenAttack(Attack):
@@ -76,9 +84,10 @@ class TokenAttack(Attack):
         super().check_arguments()
         check_windows(self.window, self.aggregate)
 
-    def _check_answers(self, answers, where: str) -> None:
+    def _check_answers(self, answers, where: str) -> TokenOutputs:
         check_tokens(answers, f"{type(self).__name__}.{where}")
         check_fields(answers, self.needs.fields, type(self).__name__)
+        return answers
 
     def _score_model(self, target: TokenOutputs, model: int, used: np.ndarray) -> np.ndarray:
         rows, scores = np.flatnonzero(used), []
@@ -174,7 +183,7 @@ class ZlibAttack(TokenAttack):
 
     def _compare(self, mean: np.ndarray, target: TokenOutputs, model: int, documents) -> np.ndarray:
         rows, place = np.unique(documents, return_inverse=True)
-        sizes = np.array([_compressed(target.texts[row]) for row in rows])
+        sizes = np.array([_compressed(given(target.texts)[row]) for row in rows])
         return mean * (target.lengths[documents] if self.total else 1) / sizes[place]
 
 
@@ -191,7 +200,7 @@ class LowercaseAttack(TokenAttack):
     fields = ("lowercase_log_probs",)
 
     def _compare(self, mean: np.ndarray, target: TokenOutputs, model: int, documents) -> np.ndarray:
-        lower = target.lowercase_log_probs[model][documents].astype(np.float64)
+        lower = given(target.lowercase_log_probs)[model][documents].astype(np.float64)
         return np.minimum(lower, -_LEAST) / np.minimum(mean, -_LEAST)
 
 
@@ -206,7 +215,7 @@ class NeighbourhoodAttack(TokenAttack):
     fields = ("neighbour_log_probs",)
 
     def _compare(self, mean: np.ndarray, target: TokenOutputs, model: int, documents) -> np.ndarray:
-        neighbours = target.neighbour_log_probs[model].mean(axis=-1, dtype=np.float64)
+        neighbours = given(target.neighbour_log_probs)[model].mean(axis=-1, dtype=np.float64)
         return mean - neighbours[documents]
 
 
@@ -255,6 +264,6 @@ class MinKPlusPlusAttack(MinKAttack):
     fields = ("mean", "std")
 
     def _values(self, target: TokenOutputs, model: int, tokens: slice) -> np.ndarray:
-        std = np.asarray(target.std[model, tokens], dtype=np.float64)
-        away = super()._values(target, model, tokens) - target.mean[model, tokens]
+        std = np.asarray(given(target.std)[model, tokens], dtype=np.float64)
+        away = super()._values(target, model, tokens) - given(target.mean)[model, tokens]
         return np.divide(away, std, out=np.zeros_like(away), where=std > 0)

@@ -8,6 +8,7 @@ al., 2024). On members drawn at random they find nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from scipy.stats import rankdata
@@ -18,10 +19,10 @@ from sklearn.pipeline import make_pipeline
 
 from ..attacks import Attack, Needs, arguments
 from ..errors import InputError
-from .attacks import check_fields
+from .attacks import check_fields, given
 from .outputs import TokenOutputs, check_tokens
 
-FEATURES = {
+FEATURES: dict[str, dict[str, Any]] = {
     "words": {"token_pattern": r"(?u)\b\w+\b"},
     "characters": {"analyzer": "char", "ngram_range": (1, 3)},
 }
@@ -123,13 +124,14 @@ class BlindAttack(Attack):
         arguments.one_of("features", self.features, FEATURES)
         arguments.count("folds", self.folds, least=2)
 
-    def _check_answers(self, answers, where: str) -> None:
+    def _check_answers(self, answers, where: str) -> TokenOutputs:
         check_tokens(answers, f"BlindAttack.{where}")
         check_fields(answers, self.needs.fields, "BlindAttack")
+        return answers
 
     def _score_model(self, target: TokenOutputs, model: int, used: np.ndarray) -> np.ndarray:
         return blind_scores(
-            [target.texts[row] for row in np.flatnonzero(used)],
+            [given(target.texts)[row] for row in np.flatnonzero(used)],
             target.members[model, used],
             features=self.features,
             folds=self.folds,

@@ -63,8 +63,8 @@ class TextConfig:
         self._set("warmup", as_integer("warmup", self.warmup, "an integer >= 0"), 0)
         for name in ("lr", "weight_decay"):
             self._set(name, as_number(name, getattr(self, name), "a number >= 0"), 0)
-        looks = (self.looks,) if isinstance(self.looks, int) else self.looks
-        looks = sorted({as_integer("looks", look, "integers >= 1") for look in looks})
+        given = (self.looks,) if isinstance(self.looks, int) else self.looks
+        looks = sorted({as_integer("looks", look, "integers >= 1") for look in given})
         if looks and not (looks[0] >= 1 and looks[-1] <= self.epochs):
             raise InputError(f"looks={self.looks!r}; expected epochs from 1 to {self.epochs}")
         object.__setattr__(self, "looks", tuple(look for look in looks if look < self.epochs))

@@ -163,7 +163,7 @@ def read_corpus(
         If files of one's own folder are no UTF-8.
     """
     own = root is not None
-    root = Path(root) if own else Path(sysconfig.get_path("stdlib"))
+    root = Path(sysconfig.get_path("stdlib") if root is None else root)
     least = length if least is None else least
     if not 1 <= least <= length:
         raise InputError(f"length={length}, least={least}; expected 1 <= least <= length")

@@ -238,7 +238,7 @@ def ask_causal(
         mean=mean,
         std=std,
         ranks=ranks,
-        texts=texts,
+        texts=tuple(texts),
         groups=groups or {},
         fingerprint=fingerprint,
         **other,

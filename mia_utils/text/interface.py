@@ -13,7 +13,7 @@ import numpy as np
 from ..attacks import arguments
 from ..defenses.masking import FLOOR
 from ..errors import InputError
-from .attacks import check_fields
+from .attacks import check_fields, given
 from .outputs import TokenOutputs
 
 
@@ -33,7 +33,7 @@ def top_k(outputs: TokenOutputs, k: int) -> TokenOutputs:
     arguments.count("k", k)
     check_fields(outputs, ("ranks",), "top_k")
     log_probs = np.array(outputs.log_probs)
-    for model, ranks in enumerate(outputs.ranks):
+    for model, ranks in enumerate(given(outputs.ranks)):
         shown = ranks < k
         if not shown.any():
             raise InputError(
@@ -63,7 +63,7 @@ def label_only(outputs: TokenOutputs) -> TokenOutputs:
 def _without_the_rest(outputs: TokenOutputs, log_probs: np.ndarray, k: int) -> TokenOutputs:
     return outputs.replace(
         log_probs=log_probs,
-        ranks=np.minimum(outputs.ranks, k),
+        ranks=np.minimum(given(outputs.ranks), k),
         mean=None,
         std=None,
         lowercase_log_probs=None,

@@ -83,7 +83,7 @@ class GPT(nn.Module):
 class PrivateForm(nn.Module):
     """A GPT as `clipping.clipped_sum` shows it one document at a time: (copies, L) to (copies x L, V)."""
 
-    def __init__(self, model: GPT) -> None:
+    def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
 

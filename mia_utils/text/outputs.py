@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..arrays import as_array, as_integers, as_numbers
+from ..arrays import FILLED_IN, as_array, as_integers, as_numbers
 from ..errors import InputError
 from ..files import whole_file
 from ..naming import id_numbers, member_mask
@@ -81,8 +81,8 @@ class TokenOutputs:
     log_probs: np.ndarray
     offsets: np.ndarray
     members: np.ndarray
-    evaluated: np.ndarray | None = None
-    ids: np.ndarray | None = None
+    evaluated: np.ndarray = FILLED_IN
+    ids: np.ndarray = FILLED_IN
     mean: np.ndarray | None = None
     std: np.ndarray | None = None
     ranks: np.ndarray | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -137,7 +138,7 @@ class TextModels:
             found = [answers(self.load(row), tokens, offsets) for row in range(len(self))]
         return np.stack(found, axis=1), offsets
 
-    def _means(self, documents: Sequence[str | Sequence[int]]) -> np.ndarray:
+    def _means(self, documents: Sequence[Any]) -> np.ndarray:
         """Mean log-probability of each document's tokens, float32 (M, documents)."""
         found, offsets = self.ask(documents)
         return np.add.reduceat(found[0], offsets[:-1], axis=1) / np.diff(offsets)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -104,6 +105,7 @@ def read_named(
             f"{path} holds {', '.join(table)}; expected also members: true or false for every "
             "document, or a file of its own (--members FILE)"
         )
+    make: Callable[[Table, Table, bool], TokenOutputs]
     if arrays:
         make = _of_arrays
     else:
@@ -164,7 +166,8 @@ def _of_arrays(found: Table, grouped: Table, _: bool) -> TokenOutputs:
                 found[name] = _unpadded(found[name], lengths)
     if "texts" in found:
         found["texts"] = found["texts"].astype(str).tolist()
-    return TokenOutputs(**found, groups=grouped)
+    fields: dict[str, Any] = found | {"groups": grouped}
+    return TokenOutputs(**fields)
 
 
 def _unpadded(values: np.ndarray, lengths: np.ndarray) -> np.ndarray:

@@ -157,18 +157,19 @@ class DocumentAttack(Attack):
             As the attack; with windows also if a document has other tokens in the two.
         """
         self.check_arguments()
-        check_tokens(shadow, "DocumentAttack.fit(shadow)")
+        shadow = check_tokens(shadow, "DocumentAttack.fit(shadow)")
         self.documents_ = as_records(shadow.select(models=[0]))
         self.lengths_ = shadow.lengths
         held = shadow.members & shadow.evaluated
         self.count_ = np.stack([(shadow.evaluated & ~held).sum(axis=0), held.sum(axis=0)])
         records, windows = self._records(shadow, "the shadow models")
         self.population_ = population if self.needs.population else None
+        known = None
         if self.population_ is not None:
             check_tokens(population, "DocumentAttack.fit(population)")
-            population = self._records(population, "the population")[0]
+            known = self._records(self.population_, "the population")[0]
         by_hand = {} if self.threshold is None else {"threshold": float(self.threshold)}
-        self.attack_ = clone(self.attack).set_params(**by_hand).fit(records, population)
+        self.attack_ = clone(self.attack).set_params(**by_hand).fit(records, known)
         scores = together(self.attack_.left_out_scores_, windows.document, self.aggregate)
         self._set_threshold(scores, shadow.members[self.attack_.left_out_])
         return self

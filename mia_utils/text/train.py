@@ -87,6 +87,7 @@ def train_text(
             root = store.root.absolute()
             tasks = [(spec, corpus.tokens, corpus.offsets, root, wait) for spec in left]
             if backend == "dask":
+                assert scheduler is not None, "`resolve_backend` asked for it"
                 return on_cluster(fit_into_store, tasks, scheduler)
             if min(most, len(left)) == 1:
                 return in_turn(fit_into_store, tasks)

@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -65,7 +65,9 @@ class Pieces(NamedTuple):
         inputs[:, 1:] = np.where(targets[:, :-1] == _IGNORED, opening, targets[:, :-1])
         return cls(torch.from_numpy(inputs), torch.from_numpy(targets), np.array(documents))
 
-    def rows(self, index: torch.Tensor, device: str) -> tuple[torch.Tensor, torch.Tensor]:
+    def rows(
+        self, index: torch.Tensor, device: str | torch.device
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Inputs and targets of some pieces, no longer than the longest of them."""
         targets = self.targets[index]
         longest = int((targets != _IGNORED).sum(dim=1).max())
@@ -106,7 +108,7 @@ class Looks(Regularizer):
 
     field = "looks"
 
-    def __init__(self, config: TextConfig, ask: Callable[[nn.Module], np.ndarray]) -> None:
+    def __init__(self, config: TextConfig, ask: Callable[[Any], np.ndarray]) -> None:
         super().__init__(config)
         self._ask = ask
         self.seen: list[np.ndarray] = []
@@ -162,13 +164,19 @@ def fit(
     model = build(vocabulary, config, generators).to(device)
     decayed = [p for p in model.parameters() if p.ndim == 2]
     plain = [p for p in model.parameters() if p.ndim != 2]
+    groups: list[dict[str, Any]] = [
+        {"params": decayed},
+        {"params": plain, "weight_decay": 0.0},
+    ]
     optimizer = torch.optim.AdamW(
-        [{"params": decayed}, {"params": plain, "weight_decay": 0.0}],
+        groups,
         lr=config.lr, weight_decay=config.weight_decay, betas=(0.9, 0.95), fused=True,
     )  # fmt: skip
     looks = Looks(config, lambda model: answers(model, tokens, offsets))
-    place = Place(model, optimizer, None, generators, (looks,))
+    place = Place(model, optimizer, cast(Any, None), generators, (looks,))
     pieces = Pieces.of(tokens, offsets, config.context, model.opening)
+    one_epoch: Callable[[int], float | None]
+    statement: dict | None
     if config.dp is None:
         one_epoch, statement = _plain(place, pieces, copies, config, seed, precision, device), None
     else:
@@ -238,10 +246,12 @@ def _private(
     protected, not its author, and not a text that several documents repeat. `own` keeps the streams
     of sampling and noise apart from those of any other model.
     """
+    dp = config.dp
+    assert dp is not None, "only private trainings come here"
     index = np.flatnonzero(copies)
     rate, steps = sampling(config, len(index))
-    noise = noise_multiplier(config.dp, rate, steps)
-    per_epoch, bound = steps // config.epochs, config.dp.max_grad_norm
+    noise = noise_multiplier(dp, rate, steps)
+    per_epoch, bound = steps // config.epochs, dp.max_grad_norm
     form = PrivateForm(place.model)
     parameters = trained_parameters(form)
 
@@ -266,14 +276,14 @@ def _private(
             place.optimizer.step()
             place.optimizer.zero_grad(set_to_none=True)
 
-    epsilon, accountant = spent(config.dp, noise, rate, steps)
+    epsilon, accountant = spent(dp, noise, rate, steps)
     statement = {
         "unit": "one document",
         "noise_multiplier": noise,
         "sampling_rate": rate,
         "steps": steps,
         "epsilon": epsilon if np.isfinite(epsilon) else None,
-        "delta": config.dp.delta,
+        "delta": dp.delta,
         "accountant": accountant,
         "adjacency": "add or remove one document; the number of members counts as known",
         "covers": "the weights, if nobody learns the seed; not the tokenizer",
@@ -286,7 +296,7 @@ def _own_name(tokens, offsets, copies, vocabulary, config, device) -> str:
     facts = json.dumps([RECIPE, vocabulary, config.changed(), device], sort_keys=True)
     own = hashlib.sha256(facts.encode())
     for array in (copies, offsets, tokens):
-        own.update(np.ascontiguousarray(array))
+        own.update(np.ascontiguousarray(array).data)
     return own.hexdigest()
 
 
@@ -307,6 +317,7 @@ def check_private(
             f"dp: document {longest} is longer than context={config.context} tokens and would count "
             "as several; choose a larger context, or cut the documents first"
         )
+    assert config.dp is not None, "only private trainings come here"
     if config.dp.delta * int(copies.sum()) >= 1:
         raise InputError(
             f"dp: delta={config.dp.delta:g} with {int(copies.sum())} documents; expected less than "

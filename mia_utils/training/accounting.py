@@ -10,10 +10,10 @@ from __future__ import annotations
 import math
 import warnings
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from ..errors import InputError
-from .config import DPConfig, TrainConfig
+from .config import DPConfig
 
 RECIPE = 3
 """Version of what decides the bits of a privately trained model, beside `loop.RECIPE`."""
@@ -45,7 +45,17 @@ class Spent(NamedTuple):
     accountant: str
 
 
-def sampling(config: TrainConfig, members: int) -> tuple[float, int]:
+class Sampled(Protocol):
+    """Settings, as far as sampling needs them."""
+
+    @property
+    def epochs(self) -> int: ...
+
+    @property
+    def batch_size(self) -> int: ...
+
+
+def sampling(config: Sampled, members: int) -> tuple[float, int]:
     """Probability with which a step takes each member, and the number of steps in all."""
     rate = min(1.0, config.batch_size / members)
     return rate, config.epochs * max(1, round(1 / rate))
@@ -81,14 +91,17 @@ def noise_multiplier(dp: DPConfig, rate: float, steps: int) -> float:
     if dp.noise_multiplier is not None:
         return dp.noise_multiplier
 
+    epsilon = dp.epsilon
+    assert epsilon is not None, "one of the two is given"
+
     def by(accountant):
         return lambda noise: _epsilon(accountant, (noise, rate, steps), dp.delta)
 
-    found = _smallest(by("rdp"), dp.epsilon, _LEAST, _MOST)
+    found = _smallest(by("rdp"), epsilon, _LEAST, _MOST)
     # "rdp" says at most so much more than "prv": the tighter noise lies between the two.
-    low = _smallest(by("rdp"), 1.5 * dp.epsilon + 0.3, _LEAST, _MOST)
+    low = _smallest(by("rdp"), 1.5 * epsilon + 0.3, _LEAST, _MOST)
     if low and dp.accountant == "prv" and _points((low, rate, steps), dp.delta) <= _POINTS:
-        found = _smallest(by("prv"), dp.epsilon, low, found or _MOST) or found
+        found = _smallest(by("prv"), epsilon, low, found or _MOST) or found
     if found is None:
         raise InputError(
             f"epsilon={dp.epsilon} at delta={dp.delta} cannot be reached in {steps} steps with "

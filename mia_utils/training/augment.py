@@ -17,13 +17,14 @@ def crop_flip(x: torch.Tensor, generator: torch.Generator, padding: int = 4) -> 
     x : (B, C, H, W); the padding is at most a quarter of the side.
     """
     count, _, height, width = x.shape
-    drawn = {"device": x.device, "generator": generator}
     padding = min(padding, height // 4, width // 4)
     padded = functional.pad(x, (padding,) * 4, mode="reflect")
-    top, left = torch.randint(0, 2 * padding + 1, (2, count, 1, 1), **drawn)
+    top, left = torch.randint(
+        0, 2 * padding + 1, (2, count, 1, 1), device=x.device, generator=generator
+    )
     rows = torch.arange(height, device=x.device).view(1, -1, 1) + top
     columns = torch.arange(width, device=x.device).view(1, 1, -1)
-    flip = torch.rand(count, 1, 1, **drawn) < 0.5
+    flip = torch.rand(count, 1, 1, device=x.device, generator=generator) < 0.5
     columns = torch.where(flip, width - 1 - columns, columns) + left
     record = torch.arange(count, device=x.device).view(-1, 1, 1)
     # Advanced indices around a slice put the channels last: (B, H, W, C), channels_last after permute.

@@ -25,7 +25,8 @@ class SharedRows:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._records, self._rows = None, None
+        self._records: np.ndarray | None = None
+        self._rows = torch.empty(0)
 
     def of(self, records: np.ndarray, device: str) -> torch.Tensor:
         """Flat rows (N, values) of `records` (N, ...) on the device."""
@@ -62,7 +63,7 @@ class Loader:
         self.shape = records.shape[1:]
         self._mapped = not on_device(records, device)
         if self._mapped:
-            self._rows = records.reshape(len(records), -1)
+            self._lines = records.reshape(len(records), -1)
         else:
             self._rows = (rows or SharedRows()).of(records, device)
         self.labels = torch.from_numpy(np.ascontiguousarray(labels)).to(device)
@@ -84,7 +85,7 @@ class Loader:
         """
         if self._mapped:
             order = index.cpu().numpy()
-            rows = torch.from_numpy(np.ascontiguousarray(self._rows[order])).to(self.device)
+            rows = torch.from_numpy(np.ascontiguousarray(self._lines[order])).to(self.device)
         else:
             rows = self._rows.index_select(0, index)
         if len(self.shape) == 1:

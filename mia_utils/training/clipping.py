@@ -17,6 +17,8 @@ from torch.nn import functional
 
 from .generators import Dropout
 
+_ZERO = torch.zeros(())
+
 Gradients = dict[str, torch.Tensor]
 Part = tuple[torch.Tensor, Callable[[torch.Tensor], torch.Tensor]]
 """Of one parameter: squared norms of the record gradients, (B,), and the sum by their factors."""
@@ -64,10 +66,10 @@ def clipped_sum(
         if len(x) > most:
             pieces = zip(x.split(most), y.split(most), strict=True)
             sums = [clipped_sum(model, *piece, bound, label_smoothing) for piece in pieces]
-            return {name: sum(each[name] for each in sums) for name in parameters}
+            return {name: sum((each[name] for each in sums), _ZERO) for name in parameters}
         found = record_gradients(model, label_smoothing)(x, y)
         parts = {name: _explicit(gradients) for name, gradients in found.items()}
-    squares = sum(square for square, _ in parts.values())
+    squares = sum((square for square, _ in parts.values()), _ZERO)
     finite = squares.isfinite()
     if not finite.all():  # infinity times a factor of zero would be no number
         return clipped_sum(model, x[finite], y[finite], bound, label_smoothing)
@@ -142,9 +144,9 @@ def _known(module: nn.Module) -> bool:
     kind = type(module)  # a subclass may do anything
     if kind is nn.Conv2d:
         usual = module.groups == 1 and module.dilation == (1, 1) and module.padding_mode == "zeros"
-        return usual and not isinstance(module.padding, str)
+        return bool(usual) and not isinstance(module.padding, str)
     if kind is nn.Flatten:
-        return module.start_dim == 1
+        return bool(module.start_dim == 1)
     if kind in _LAYERS or kind in _PLAIN or kind is nn.Sequential:
         return True
     return kind.__module__ in _CONTAINERS
@@ -240,6 +242,7 @@ def _linear(layer: nn.Linear, put_in: torch.Tensor, back: torch.Tensor, records:
 def _convolution(layer: nn.Conv2d, put_in: torch.Tensor, back: torch.Tensor, records: int):
     """As a linear layer on the patches (channels last: whole runs of memory are copied)."""
     (height, width), (down, right) = layer.kernel_size, layer.stride
+    assert not isinstance(layer.padding, str), "`_known` lets none pass"
     top, left = layer.padding
     padded = functional.pad(put_in, (left, left, top, top)).permute(0, 2, 3, 1)
     windows = padded.unfold(1, height, down).unfold(2, width, right).permute(0, 1, 2, 4, 5, 3)
@@ -269,4 +272,8 @@ def _group_norm(layer: nn.GroupNorm, put_in: torch.Tensor, back: torch.Tensor, r
     }
 
 
-_LAYERS = {nn.Linear: _linear, nn.Conv2d: _convolution, nn.GroupNorm: _group_norm}
+_LAYERS: dict[type[nn.Module], Callable[..., dict[str, Part]]] = {
+    nn.Linear: _linear,
+    nn.Conv2d: _convolution,
+    nn.GroupNorm: _group_norm,
+}

@@ -277,14 +277,14 @@ class TrainConfig:
         _check(
             self.dp is None or isinstance(self.dp, DPConfig), "dp", self.dp, "a DPConfig or None"
         )
-        for name, choices in (("nesterov", (False, True)), ("compile", (False, True, "auto"))):
+        for name, known in (("nesterov", (False, True)), ("compile", (False, True, "auto"))):
             value = getattr(self, name)
             value = bool(value) if isinstance(value, np.bool_) else value
             _check(
-                isinstance(value, (bool, str)) and value in choices,
+                isinstance(value, (bool, str)) and value in known,
                 name,
                 value,
-                f"one of {choices}",
+                f"one of {known}",
             )
             object.__setattr__(self, name, value)
         self._check_together()

@@ -28,13 +28,14 @@ from .accounting import RECIPE, noise_multiplier, sampling, spent
 from .batches import Loader
 from .checkpoint import load_checkpoint
 from .clipping import clipped_sum, record_gradients, trained_parameters
-from .config import TrainConfig
+from .config import DPConfig, TrainConfig
 from .epochs import Trained, run_epochs
 from .generators import DrawnFrom, Generators, own_layers
 from .models import architecture_id, build, draws_by_itself
 from .regularizers import regularizers
 from .worker import Place, Worker, make_optimizer, training_batch
 
+_BATCH_NORM = nn.modules.batchnorm._BatchNorm
 _PHYSICAL = 256
 """Records (times copies) that are clipped at once; larger batches take several turns."""
 
@@ -60,16 +61,12 @@ def private_layers(model: nn.Module, weight_standardisation: bool = False) -> nn
     instead: dict[nn.Module, nn.GroupNorm] = {}
     for parent, name in places:
         layer = parent._modules[name]
-        if _is_batch_norm(layer):
+        if isinstance(layer, _BATCH_NORM):
             parent._modules[name] = instead.setdefault(layer, _group_norm(layer))
     for layer in list(model.modules()) if weight_standardisation else ():
         if isinstance(layer, nn.Conv2d):
             parametrize.register_parametrization(layer, "weight", WeightStandardisation())
     return model
-
-
-def _is_batch_norm(layer: nn.Module | None) -> bool:
-    return isinstance(layer, nn.modules.batchnorm._BatchNorm)
 
 
 def _group_norm(layer: nn.modules.batchnorm._BatchNorm) -> nn.GroupNorm:
@@ -79,6 +76,11 @@ def _group_norm(layer: nn.modules.batchnorm._BatchNorm) -> nn.GroupNorm:
     for name, parameter in layer.named_parameters():
         getattr(new, name).requires_grad_(parameter.requires_grad)
     return new
+
+
+def _dp_of(config: TrainConfig) -> DPConfig:
+    assert config.dp is not None, "only private trainings come here"
+    return config.dp
 
 
 # ---- before it starts --------------------------------------------------------------------------
@@ -104,22 +106,23 @@ def check_private(
         raise InputError(f"dp trains in fp32, not in {precision}; leave precision at 'fp32'")
     with DrawnFrom(Generators.of_seed(0, "cpu")):
         model = build(architecture, pool.shape, len(pool.classes), dropout=config.dropout)
-    if any(map(_is_batch_norm, model.modules())):
+    if any(isinstance(layer, _BATCH_NORM) for layer in model.modules()):
         warnings.warn(
             f"{architecture}: BatchNorm mixes the records of a batch; GroupNorm takes its place",
             stacklevel=3,
         )
-    private = private_layers(model, config.dp.weight_standardisation).train()
+    dp = _dp_of(config)
+    private = private_layers(model, dp.weight_standardisation).train()
     if reason := _not_private(private, pool.shape):
         raise InputError(f"architecture {architecture!r} cannot be trained with dp: {reason}")
     for members in sizes:
-        if config.dp.delta >= 1 / members:
+        if dp.delta >= 1 / members:
             raise InputError(
-                f"delta={config.dp.delta} with {members} members; a delta of 1/{members} or more "
+                f"delta={dp.delta} with {members} members; a delta of 1/{members} or more "
                 f"lets a mechanism publish a record outright; take delta={0.1 / members:.1g}"
             )
         rate, steps = sampling(config, members)
-        spent(config.dp, noise_multiplier(config.dp, rate, steps), rate, steps)
+        spent(dp, noise_multiplier(dp, rate, steps), rate, steps)
 
 
 def _not_private(model: nn.Module, shape: tuple[int, ...]) -> str:
@@ -190,8 +193,10 @@ def prepare(
     generators = Generators.of_seed(seed, device)
     with DrawnFrom(generators):
         model = build(architecture, shape, classes, dropout=config.dropout)
-    model = private_layers(model, config.dp.weight_standardisation)
-    own_layers(model, generators.device).to(device, memory_format=torch.channels_last)
+    model = private_layers(model, _dp_of(config).weight_standardisation)
+    own_layers(model, generators.device).to(  # type: ignore[call-overload]  # torch leaves it out
+        device=device, memory_format=torch.channels_last
+    )
     place = Place(
         model,
         make_optimizer(model, config, device),
@@ -293,13 +298,14 @@ def _own_name(records, labels, index, classes, architecture, config, device) -> 
     own = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     for rows in np.array_split(index, range(10_000, len(index), 10_000)):
         for part in (rows, labels[rows], records[rows]):
-            own.update(np.ascontiguousarray(part))
+            own.update(np.ascontiguousarray(part).data)
     return own.hexdigest()
 
 
 def _statement(config: TrainConfig, noise: float, rate: float, steps: int) -> dict:
     """What a model's record says of its privacy; plain values, none of them infinite."""
-    epsilon, accountant = spent(config.dp, noise, rate, steps)
+    dp = _dp_of(config)
+    epsilon, accountant = spent(dp, noise, rate, steps)
     bounded = math.isfinite(epsilon)
     return {
         "noise_multiplier": noise,
@@ -307,7 +313,7 @@ def _statement(config: TrainConfig, noise: float, rate: float, steps: int) -> di
         "steps": steps,
         "epsilon": epsilon if bounded else None,
         **({} if bounded else {"why_no_epsilon": "so little noise promises nothing"}),
-        "delta": config.dp.delta,
+        "delta": dp.delta,
         "accountant": accountant,
         "adjacency": "add or remove one record; the number of members counts as known",
         "covers": "the weights, if nobody learns the seed; no figure that was computed from members",
@@ -323,7 +329,8 @@ def _step(
     noising: torch.Generator,
 ) -> None:
     """One private step. An empty batch is noise alone."""
-    dp, copies = config.dp, config.dp.multiplicity
+    dp = _dp_of(config)
+    copies = dp.multiplicity
     parameters = trained_parameters(place.model)
     # The fused optimizers take a gradient's strides to be the parameter's.
     sums = {name: torch.zeros_like(parameter) for name, parameter in parameters.items()}

@@ -17,7 +17,8 @@ class EarlyStopping(Regularizer):
 
     def __init__(self, config) -> None:
         super().__init__(config)
-        self.best, self.best_epoch, self.weights = math.inf, 0, None
+        self.best, self.best_epoch = math.inf, 0
+        self.weights: dict | None = None
 
     def held_out(self, members: np.ndarray, seed: int) -> np.ndarray:
         index = np.flatnonzero(members)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -15,10 +16,16 @@ from torch import nn
 from ..errors import InputError
 from .batches import Loader
 from .checkpoint import save_checkpoint
-from .config import TrainConfig
 from .worker import Place, Worker
 
 _SCORE_BATCH = 500
+
+
+class Lasting(Protocol):
+    """Settings, as far as epochs need them."""
+
+    @property
+    def epochs(self) -> int: ...
 
 
 @dataclass
@@ -50,7 +57,7 @@ def score(model: nn.Module, loader: Loader, index: np.ndarray | None = None) -> 
 
 def run_epochs(
     place: Place,
-    config: TrainConfig,
+    config: Lasting,
     one_epoch: Callable[[int], float | None],
     held_loss: Callable[[], float] | None = None,
     *,

@@ -118,7 +118,7 @@ def _find(name: str):
         spec = importlib.util.find_spec(name)
     except (ImportError, ValueError, AttributeError):
         return None
-    gone = spec is not None and spec.has_location and not Path(spec.origin).exists()
+    gone = spec is not None and spec.has_location and not Path(str(spec.origin)).exists()
     return None if gone else spec
 
 
@@ -210,7 +210,7 @@ def make(architecture: str, shape: tuple[int, ...], classes: int) -> nn.Module:
         raise InputError(
             f"architecture {architecture!r} returned {type(model).__name__}; {SIGNATURE}"
         )
-    if any(isinstance(p, nn.parameter.UninitializedTensorMixin) for p in model.parameters()):
+    if any(isinstance(p, nn.parameter.UninitializedParameter) for p in model.parameters()):
         _answer(
             model.eval(), architecture, inputs(shape, 1), classes
         )  # lazy layers take their size

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import torch
 from torch import nn
@@ -165,12 +166,13 @@ def own_layers(model: nn.Module, generator: torch.Generator) -> nn.Module:
     for parent in list(model.modules()):
         for name, layer in parent.named_children():
             kind = type(layer)
+            rate: Any = getattr(layer, "p", None)
             if kind is nn.Dropout:
-                setattr(parent, name, Dropout(layer.p, generator))
+                setattr(parent, name, Dropout(rate, generator))
             elif kind in (nn.Dropout1d, nn.Dropout2d, nn.Dropout3d):
-                setattr(parent, name, Dropout(layer.p, generator, features=True))
+                setattr(parent, name, Dropout(rate, generator, features=True))
             elif kind.__qualname__ == "StochasticDepth" and kind.__module__.startswith(
                 "torchvision."
             ):
-                setattr(parent, name, Depth(layer.p, layer.mode, generator))
+                setattr(parent, name, Depth(rate, getattr(layer, "mode", ""), generator))
     return model

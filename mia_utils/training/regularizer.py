@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
 
-    from .config import TrainConfig
     from .generators import Generators
 
-    Loss = Callable[[torch.Tensor, Any], torch.Tensor]
+    Loss = Callable[..., torch.Tensor]
 
 
 class Regularizer:
@@ -33,10 +32,10 @@ class Regularizer:
     """
 
     field: ClassVar[str]
-    recordable: ClassVar[bool] = True
+    recordable: bool = True
     not_with: ClassVar[tuple[tuple[str, str], ...]] = ()
 
-    def __init__(self, config: TrainConfig) -> None:
+    def __init__(self, config) -> None:
         self.value = getattr(config, self.field)
 
     def held_out(self, members: np.ndarray, seed: int) -> np.ndarray | None:
@@ -58,7 +57,7 @@ class Regularizer:
         return loss
 
     def epoch_ends(
-        self, epoch: int, model: torch.nn.Module, held_loss: Callable[[], float]
+        self, epoch: int, model: torch.nn.Module, held_loss: Callable[[], float] | None
     ) -> bool:
         """Whether the training shall stop; `held_loss` asks the model about what is held out."""
         return False

@@ -31,7 +31,7 @@ class Layer(NamedTuple):
     """
 
     kind: str
-    count: int
+    count: int  # type: ignore[assignment]  # hides the method of a tuple
     output: tuple[int, ...]
     parameters: int
     flops: int
@@ -102,7 +102,7 @@ def _plain(shape: tuple[int, ...]) -> tuple[int, ...]:
 def _kind(part: nn.Module) -> str:
     name = type(part).__name__
     if name == "Conv2dNormActivation":
-        part = part[0]
+        part = next(part.children())
     if isinstance(part, nn.Conv2d):
         stride = f", stride {part.stride[0]}" if part.stride[0] > 1 else ""
         return f"convolution {part.kernel_size[0]}x{part.kernel_size[1]}{stride}"

@@ -6,8 +6,7 @@ import contextlib
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -29,9 +28,9 @@ def make_optimizer(
 ) -> torch.optim.Optimizer:
     """The configuration's optimizer; for a graph, with everything that changes in tensors."""
     lr = torch.tensor(config.lr, device=device) if graphed else config.lr
-    options = {"lr": lr, "weight_decay": config.weight_decay, "fused": True}
+    options: dict[str, Any] = {"lr": lr, "weight_decay": config.weight_decay, "fused": True}
     if config.optimizer == "sgd":
-        momentum = {"momentum": config.momentum, "nesterov": config.nesterov}
+        momentum: dict[str, Any] = {"momentum": config.momentum, "nesterov": config.nesterov}
         return torch.optim.SGD(model.parameters(), **momentum, **options)
     kind = torch.optim.Adam if config.optimizer == "adam" else torch.optim.AdamW
     return kind(model.parameters(), capturable=graphed, **options)
@@ -62,7 +61,7 @@ class Place:
     loader: Loader
     generators: Generators
     changes: tuple[Regularizer, ...]
-    step: EagerStep | None = None
+    step: EagerStep = field(init=False)  # of a training that is not private
     rate: float | None = None  # of the last step
 
     def set_rate(self, lr: float) -> None:
@@ -176,7 +175,8 @@ class Worker:
                 model = build(architecture, shape, classes, dropout=config.dropout)
             by_itself = draws_by_itself(architecture, shape, classes)
             recordable = all(change.recordable for change in changes) and not by_itself
-            graphed = self._record is not None and recordable and on_device(records, self.device)
+            record = self._record if recordable and on_device(records, self.device) else None
+            graphed = record is not None
             kind = _Kind(architecture_id(architecture), classes, config, precision)
             place = None if afresh or not graphed else self._reused(kind, records, labels)
             if place is not None:
@@ -186,7 +186,9 @@ class Worker:
                 yield place
                 return
             own_layers(model, generators.device)
-            model.to(self.device, memory_format=torch.channels_last)
+            model.to(  # type: ignore[call-overload]  # torch leaves it out
+                device=self.device, memory_format=torch.channels_last
+            )
             optimizer = make_optimizer(
                 model, config, self.device, graphed=graphed and self.device == "cuda"
             )
@@ -194,9 +196,13 @@ class Worker:
             place = Place(model, optimizer, loader, generators, changes)
             forward = model if by_itself else _forward(model, config)
             loss = _loss(place, forward, self.device, precision, graphed, by_itself)
-            if graphed:
-                record = partial(self._record, generator=generators.device)
-                place.step = GraphStep(optimizer, loss, record, exclusive=config.compile)
+            if record is not None:
+                place.step = GraphStep(
+                    optimizer,
+                    loss,
+                    lambda step: record(step, generators.device),
+                    exclusive=bool(config.compile),
+                )
                 self._kept = kind, records, labels, place
             else:
                 place.step = EagerStep(optimizer, loss)
@@ -274,7 +280,8 @@ def _loss(
     by_itself: bool,
 ) -> Loss:
     """The function from row numbers to a batch's mean loss."""
-    aim, changes = functional.cross_entropy, place.changes
+    changes = place.changes
+    aim: Callable[..., torch.Tensor] = functional.cross_entropy
     for change in changes:
         aim = change.loss(aim)
 
