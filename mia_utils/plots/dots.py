@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from ..errors import InputError
 from .style import FAINT, INK, MEMBER, NONMEMBER, attack_style
 
-_WIDTH, _ROW = 5.6, 0.27
-"""Inches: of the figure, and of a row."""
+_WIDTH, _ROW = 4.8, 0.27
+"""Inches: of the figure, narrow enough to be read on a phone, and of a row."""
 
 
 def dots(
@@ -48,7 +48,7 @@ def dots(
                     textcoords="offset points", fontsize=8.5, color=FAINT)  # fmt: skip
     for place, (name, values) in enumerate(rows.items()):
         colour = (attack_style(name) or {"color": MEMBER})["color"]
-        if spans and name in spans:
+        if name in (spans or {}):
             ax.plot(spans[name], (place, place), color=colour, alpha=0.3, linewidth=5)
         ax.plot(values, np.full(np.size(values), place), "o", color=colour, markersize=5, alpha=0.8)
     return figure
@@ -80,7 +80,7 @@ def dumbbells(
         raise InputError(f"plots.dumbbells got {len(rows)} rows, and spans of others: {unknown}")
     figure, ax = _axes(list(rows), xlabel)
     for place, (name, pair) in enumerate(rows.items()):
-        if spans and name in spans:
+        if name in (spans or {}):
             ax.plot(spans[name], (place, place), color=MEMBER, alpha=0.25, linewidth=6)
         ax.plot(pair, (place, place), color=FAINT, linewidth=1.2)
     y = np.arange(len(rows))
