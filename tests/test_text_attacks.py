@@ -46,7 +46,7 @@ def by_document(outputs: TokenOutputs, name: str, model: int) -> list[np.ndarray
 
 @pytest.mark.parametrize("share", [0.1, 0.2, 0.6, 1.0])
 def test_min_k_is_the_loop_of_its_paper(some, share):
-    """Shi et al. (2024), equation 1: the mean of log p over the k % of tokens that are least likely."""
+    """Shi et al. (2024): the mean of log p over the k % of tokens that are least likely."""
     scores = MinKAttack(share=share).score(some)
     for model in range(2):
         for document, log_p in enumerate(by_document(some, "log_probs", model)):
@@ -60,7 +60,7 @@ def test_min_k_is_the_loop_of_its_paper(some, share):
 
 @pytest.mark.parametrize("share", [0.2, 0.6])
 def test_min_k_plus_plus_is_the_loop_of_its_paper_on_whole_distributions(share):
-    """Zhang et al. (2024), equations 3 and 4, from probabilities of a whole vocabulary."""
+    """Zhang et al. (2024), from probabilities of a whole vocabulary."""
     rng = np.random.default_rng(0)
     logits = rng.normal(0, 2, (3, 15, 7))  # documents, positions, vocabulary
     tokens = rng.integers(0, 7, (3, 15))

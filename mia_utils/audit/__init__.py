@@ -2,8 +2,17 @@
 
 from .answers import AuditData, read_answers
 from .gate import Limit
+from .language import read_token_data
 from .report import AuditReport
 from .run import audit
 from .traces import LossLog
 
-__all__ = ["AuditData", "AuditReport", "Limit", "LossLog", "audit", "read_answers"]
+__all__ = [
+    "AuditData",
+    "AuditReport",
+    "Limit",
+    "LossLog",
+    "audit",
+    "read_answers",
+    "read_token_data",
+]

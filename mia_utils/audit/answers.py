@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..outputs import Outputs
+from ..text.outputs import TokenOutputs
 from .tables import (
     IDS,
     LABELS,
@@ -40,13 +41,15 @@ class AuditData:
         What each record is called in the report.
     groups : dict from column to str (N,)
     classes : tuple of str (C,)
-    scale : "logits" or "probabilities"
+    scale : "logits", "probabilities", or "log-probabilities" of tokens
         What was given.
     features : float (N, D), optional
         The records themselves, for the checks.
     traces : float (epochs, N), optional
         The target's loss for every record at epochs of its training.
     sources : tuple of (file name, SHA-256)
+    tokens : TokenOutputs, optional
+        Of language models: what `outputs` was made of.
     """
 
     outputs: Outputs
@@ -57,6 +60,7 @@ class AuditData:
     features: np.ndarray | None = None
     traces: np.ndarray | None = None
     sources: tuple[tuple[str, str], ...] = ()
+    tokens: TokenOutputs | None = None
 
     @classmethod
     def of(
@@ -100,26 +104,24 @@ class AuditData:
 
     def model(self, index: int) -> AuditData:
         """The answers of one of the models."""
-        return self._with(self.outputs.select(models=[index]))
+        tokens = None if self.tokens is None else self.tokens.select(models=[index])
+        return replace(self, outputs=self.outputs.select(models=[index]), tokens=tokens)
 
     def records(self, rows: np.ndarray) -> AuditData:
         """Some of the records, by position."""
-        return AuditData(
-            self.outputs.select(records=rows),
-            self.names[rows],
-            {name: values[rows] for name, values in self.groups.items()},
-            self.classes,
-            self.scale,
-            None if self.features is None else self.features[rows],
-            None if self.traces is None else self.traces[:, rows],
-            self.sources,
+        return replace(
+            self,
+            outputs=self.outputs.select(records=rows),
+            names=self.names[rows],
+            groups={name: values[rows] for name, values in self.groups.items()},
+            features=None if self.features is None else self.features[rows],
+            traces=None if self.traces is None else self.traces[:, rows],
+            tokens=None if self.tokens is None else self.tokens.select(documents=rows),
         )
 
-    def _with(self, outputs: Outputs) -> AuditData:
-        rest = (self.names, self.groups, self.classes, self.scale)
-        return AuditData(outputs, *rest, self.features, self.traces, self.sources)
-
     def __repr__(self) -> str:
+        if self.tokens is not None:
+            return repr(self.tokens)[len("TokenOutputs(") : -1]
         groups = f"; groups by {', '.join(self.groups)}" if self.groups else ""
         return f"{str(self.outputs)[len('Outputs(') : -1]}{groups}"
 

@@ -24,6 +24,7 @@ from ..randomness import numpy_generator
 from ..reading import doubts
 from ..signals import log_softmax
 from .answers import AuditData
+from .language import blind_of_documents, perplexity
 from .measure import RATES, auc_p_value, measurable
 
 STOP, CAUTION, NOTE = "stop", "caution", "note"
@@ -72,6 +73,8 @@ def check(
     for name, function in CHECKS.items():
         if shadows is None and name in _OF_SHADOWS:
             continue
+        if data.tokens is not None and name in _OF_CLASSIFIERS:
+            continue
         made.append(name)
         for severity, text, advice in function(data, shadows, seed):
             if severity == STOP and name in accept:
@@ -103,6 +106,18 @@ def _answers(data: AuditData, shadows: Outputs | None, seed: int) -> Found:
         if outputs is not None:
             for text in doubts(outputs):
                 yield STOP, role + text, "Mend the file"
+    if data.tokens is not None:
+        inside, outside = _kinds(data.outputs)
+        rows = np.concatenate([inside, outside])
+        truth = np.repeat([True, False], [inside.size, outside.size])
+        loss = -data.outputs.logits[0][rows, 1].astype(np.float64)
+        if inside.size and outside.size and auc_p_value(loss, truth, seed) <= ALPHA:
+            yield (
+                STOP,
+                f"members have a higher perplexity ({perplexity(data, inside):.3g}) than others "
+                f"({perplexity(data, outside):.3g}): were they swapped?",
+                "Write members=~members if so",
+            )
     if data.scale == "probabilities":
         probabilities = _part(data.outputs, _SAMPLE, seed)
         tied = float((probabilities.max(axis=1) > -1e-7).mean())
@@ -130,8 +145,9 @@ def _sample(rows: np.ndarray, most: int, seed: int) -> np.ndarray:
 def blind(data: AuditData, seed: int = 0) -> tuple[float, float, float, float] | None:
     """AUC (value, low, high) of the best classifier that never sees the model, and its p-value.
 
-    It is told the label, the groups and, if there, the features, and is cross-validated; None where
-    it has nothing to look at, or too few records.
+    It is told the label, the groups and, if there, the features, and is cross-validated; of
+    documents the words and the groups, or else the number of tokens. None where it has nothing to
+    look at, or too few records.
     """
     outputs = data.outputs
     kinds = [_sample(rows, _SAMPLE, seed) for rows in _kinds(outputs)]
@@ -139,13 +155,16 @@ def blind(data: AuditData, seed: int = 0) -> tuple[float, float, float, float] |
         return None
     rows = np.concatenate(kinds)
     truth = np.repeat([True, False], [k.size for k in kinds])
+    if data.tokens is not None and data.tokens.texts is not None:
+        return _judged(blind_of_documents(data, rows, truth, seed), truth, seed)
     columns = [outputs.labels[rows], *(_codes(values)[rows] for values in data.groups.values())]
     columns = [c for c in columns if np.unique(c).size > 1]
     x = np.stack(columns, axis=1).astype(float) if columns else np.empty((rows.size, 0))
     categories = [np.unique(c).size <= 255 for c in columns]
-    if data.features is not None:
-        x = np.hstack([x, np.asarray(data.features[rows], dtype=float)])
-        categories += [False] * data.features.shape[1]
+    features = data.features if data.tokens is None else data.tokens.lengths[:, None]
+    if features is not None:
+        x = np.hstack([x, np.asarray(features[rows], dtype=float)])
+        categories += [False] * features.shape[1]
     if not x.shape[1]:
         return None
     trees = HistGradientBoostingClassifier(
@@ -161,6 +180,11 @@ def blind(data: AuditData, seed: int = 0) -> tuple[float, float, float, float] |
     guesses = cross_val_predict(trees, x, truth, cv=folds, method="decision_function")
     for _, part in folds.split(x, truth):
         scores[part] = (rankdata(guesses[part]) - 0.5) / part.size
+    return _judged(scores, truth, seed)
+
+
+def _judged(scores, truth: np.ndarray, seed: int) -> tuple[float, float, float, float]:
+    """AUC with its interval, and p-value, of scores that were made in folds."""
     value, low, high = auc_interval(scores, truth)
     # The folds learned from each other: twice the p-value of independent scores is on the safe side.
     return value, low, high, min(1.0, 2 * auc_p_value(scores, truth, seed))
@@ -185,6 +209,8 @@ def _difference(data: AuditData, shadows: Outputs | None, seed: int) -> Found:
     if p > ALPHA:
         return
     what = "features, labels and groups" if data.features is not None else "labels and groups"
+    if data.tokens is not None:
+        what = "lengths and groups" if data.tokens.texts is None else "their words and groups"
     yield (
         STOP if low > 0.5 + BLIND else CAUTION,
         (
@@ -221,8 +247,8 @@ def _one_sided(data: AuditData, shadows: Outputs | None, seed: int) -> Found:
 def _duplicates(data: AuditData, shadows: Outputs | None, seed: int) -> Found:
     """Records that are in both groups, or have near-duplicates in the other group."""
     inside, outside = _kinds(data.outputs)
-    if data.features is not None:
-        content = np.array([hash(row.tobytes()) for row in np.ascontiguousarray(data.features)])
+    content = _contents(data)
+    if content is not None:
         both = np.intersect1d(content[inside], content[outside])
         if both.size:
             share = int(np.isin(content[outside], both).sum())
@@ -234,7 +260,7 @@ def _duplicates(data: AuditData, shadows: Outputs | None, seed: int) -> Found:
                 ),
                 "Such records are no non-members: leave them out",
             )
-    near = _near(data, inside, outside, seed)
+    near = None if data.tokens is not None else _near(data, inside, outside, seed)
     if near is not None:
         count, looked, example = near
         if count > max(3, 0.001 * looked):
@@ -246,6 +272,15 @@ def _duplicates(data: AuditData, shadows: Outputs | None, seed: int) -> Found:
                 ),
                 "Compare their content; leave copies out",
             )
+
+
+def _contents(data: AuditData) -> np.ndarray | None:
+    """A hash of each record, None where only the answers are there."""
+    if data.tokens is not None and data.tokens.texts is not None:
+        return np.array([hash(" ".join(text.split())) for text in data.tokens.texts])
+    if data.features is not None:
+        return np.array([hash(row.tobytes()) for row in np.ascontiguousarray(data.features)])
+    return None
 
 
 def _near(data: AuditData, inside, outside, seed: int):
@@ -399,3 +434,4 @@ CHECKS: dict[str, Callable[[AuditData, Any, int], Found]] = {
     "references": _records,
 }
 _OF_SHADOWS = ("copies", "design", "references")
+_OF_CLASSIFIERS = ("classes", "references")

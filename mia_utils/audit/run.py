@@ -16,17 +16,19 @@ from ..arrays import rows_of
 from ..errors import InputError
 from ..evaluation import group_metrics, holm
 from ..outputs import Outputs
+from ..text.outputs import TokenOutputs
 from . import checks, drawn, traces
 from .answers import AuditData
+from .language import TOKEN_RECIPES, perplexity, token_data
 from .measure import RATES, measure, ranked
 from .report import SCHEMA, AuditReport
-from .scores import LEAD, Scored, score
+from .scores import LEAD, RECIPES, Scored, score
 from .verdict import ALPHA, design, verdict
 
 
 def audit(
-    target: Outputs | AuditData,
-    shadows: Outputs | AuditData | None = None,
+    target: Outputs | TokenOutputs | AuditData,
+    shadows: Outputs | TokenOutputs | AuditData | None = None,
     *,
     which: int | None = None,
     attacks: Sequence[str] | None = None,
@@ -44,14 +46,14 @@ def audit(
 
     Parameters
     ----------
-    target : Outputs or AuditData
+    target : Outputs, TokenOutputs of a language model, or AuditData
         Answers of the audited model, for members and non-members.
-    shadows : Outputs or AuditData, optional
+    shadows : Outputs, TokenOutputs or AuditData, optional
         Answers of reference models for the same records, found by id.
     which : int, optional
         The audited model, where `target` holds several.
     attacks : sequence of str, optional
-        Names of `scores.RECIPES`; by default all that apply.
+        Names of `scores.RECIPES`, or of `language.TOKEN_RECIPES`; by default all that apply.
     accept : sequence of str
         Names of checks that may not stop the audit.
     rates : sequence of float
@@ -76,7 +78,12 @@ def audit(
     InputError
         If a check found that the audit would be worthless, or nothing can be measured.
     """
-    data = target if isinstance(target, AuditData) else AuditData.of(target)
+    data, shadows = _as_data(target), None if shadows is None else _as_data(shadows)
+    if shadows is not None and (data.tokens is None) != (shadows.tokens is None):
+        raise InputError(
+            "one of target and reference models is a language model's answers, the other a "
+            "classifier's; expected two of a kind"
+        )
     data = _one_model(data, which)
     if not all(0 < rate < 1 for rate in rates) or not rates:
         raise InputError(f"rates={tuple(rates)}; expected false-positive rates between 0 and 1")
@@ -90,14 +97,24 @@ def audit(
     findings, made = checks.check(data, shadows, accept=tuple(accept), seed=seed)
     blind = checks.blind(data, seed) if any(f.name == "difference" for f in findings) else None
     outputs = data.outputs
-    scored, missing, online = score(outputs, shadows, attacks=attacks, seed=seed, progress=progress)
+    scored, missing, online = score(
+        outputs,
+        shadows,
+        recipes=RECIPES if data.tokens is None else TOKEN_RECIPES,
+        tokens=data.tokens,
+        attacks=attacks,
+        seed=seed,
+        progress=progress,
+    )
     members, labels = outputs.members[0], outputs.labels
     progress("figures")
     rows, tests = measure(scored, members, labels, rates=rates, level=level, delta=delta, seed=seed)
     lead = next((s for name in LEAD for s in scored if s.name == name), scored[0])
     groups = _groups(data, lead, level)
     models = 0 if shadows is None else len(shadows)
-    judgement = verdict(rows, tests, findings, blind, groups, references=models)
+    judgement = verdict(
+        rows, tests, findings, blind, groups, references=models, texts=data.tokens is not None
+    )
     content = {
         "schema": SCHEMA,
         "made": _made(command, seed, data, level),
@@ -122,6 +139,12 @@ def audit(
     return report.with_exposed() if records else report
 
 
+def _as_data(answers) -> AuditData:
+    if isinstance(answers, TokenOutputs):
+        return token_data(answers)
+    return answers if isinstance(answers, AuditData) else AuditData.of(answers)
+
+
 def _one_model(data: AuditData, which: int | None) -> AuditData:
     models = len(data.outputs)
     if models == 1 and which in (None, 0):
@@ -133,12 +156,11 @@ def _one_model(data: AuditData, which: int | None) -> AuditData:
     return data.model(which)
 
 
-def _align(data: AuditData, shadows, notes: list[str]) -> tuple[np.ndarray, Outputs]:
+def _align(data: AuditData, shadows: AuditData, notes: list[str]) -> tuple[np.ndarray, Outputs]:
     """Positions of the target's records that the reference models were asked about, and their
     answers for these in this order.
     """
-    answers = shadows.outputs if isinstance(shadows, AuditData) else shadows
-    outputs = data.outputs
+    answers, outputs = shadows.outputs, data.outputs
     if answers.classes != outputs.classes:
         raise InputError(
             f"the target has {outputs.classes} classes, the reference models {answers.classes}"
@@ -226,9 +248,25 @@ def _subject(data: AuditData, understood: str) -> dict:
         "classes": outputs.classes,
         "members": int((members & used).sum()),
         "nonmembers": int((~members & used).sum()),
-        "accuracy_members": float(right[members & used].mean()),
-        "accuracy_nonmembers": float(right[~members & used].mean()),
+        **(
+            _perplexities(data)
+            if data.tokens is not None
+            else {
+                "accuracy_members": float(right[members & used].mean()),
+                "accuracy_nonmembers": float(right[~members & used].mean()),
+            }
+        ),
         "scale": data.scale,
+    }
+
+
+def _perplexities(data: AuditData) -> dict:
+    used, members = data.outputs.evaluated[0], data.outputs.members[0]
+    return {
+        "accuracy_members": None,
+        "accuracy_nonmembers": None,
+        "perplexity_members": perplexity(data, np.flatnonzero(members & used)),
+        "perplexity_nonmembers": perplexity(data, np.flatnonzero(~members & used)),
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +30,7 @@ from ..attacks import (
 from ..errors import InputError
 from ..outputs import Outputs
 from ..randomness import numpy_generator
+from ..text.outputs import TokenOutputs
 
 Fold = np.ndarray
 
@@ -55,7 +56,8 @@ class Scored:
 
 @dataclass(frozen=True)
 class Recipe:
-    """One attack of an audit: `fitted` is "never", "halves", "population", "shadows" or "both"."""
+    """One attack of an audit: `fitted` is "never", "halves", "population", "shadows", "both", or of
+    language models "tokens" (never, and scored on `TokenOutputs`)."""
 
     title: str
     make: Callable[[bool], Attack]
@@ -65,6 +67,7 @@ class Recipe:
     def needs(self) -> str:
         return {
             "never": "answers",
+            "tokens": "answers",
             "halves": "answers, and the membership of other records",
             "population": "answers, and records known to be no members",
             "shadows": "answers, and reference models",
@@ -166,6 +169,8 @@ def score(
     target: Outputs,
     shadows: Outputs | None,
     *,
+    recipes: Mapping[str, Recipe] = RECIPES,
+    tokens: TokenOutputs | None = None,
     attacks: Sequence[str] | None = None,
     seed: int = 0,
     progress: Callable[[str], None] = lambda name: None,
@@ -177,29 +182,34 @@ def score(
     ----------
     target : Outputs of one model
     shadows : Outputs of reference models for the same records in the same order, or None
+    recipes : the attacks that there are
+    tokens : TokenOutputs of the target, for attacks on them
 
     Raises
     ------
     InputError
         If an attack is unknown, or none applies.
     """
-    unknown = [name for name in attacks or () if name not in RECIPES]
+    unknown = [name for name in attacks or () if name not in recipes]
     if unknown:
-        raise InputError(f"no attack is called {unknown[0]!r}; expected {', '.join(RECIPES)}")
-    chosen = [name for name in RECIPES if attacks is None or name in attacks]
+        raise InputError(f"no attack is called {unknown[0]!r}; expected {', '.join(recipes)}")
+    chosen = [name for name in recipes if attacks is None or name in attacks]
     fold = halves(target.members[0], target.evaluated[0], seed)
     online, known = (False, None) if shadows is None else enough_references(shadows, target)
     found: list[Scored] = []
     missing: list[tuple[str, str]] = []
     for name in chosen:
-        recipe = RECIPES[name]
+        recipe = recipes[name]
         reason = _unfit(name, recipe, shadows, online, known)
         if reason:
             missing.append((recipe.title, reason))
             continue
         progress(recipe.title)
         try:
-            scores, used = _score(name, recipe, target, shadows, online, known, fold)
+            if recipe.fitted == "tokens":
+                scores, used = recipe.make(online).score(tokens)[0], None
+            else:
+                scores, used = _score(name, recipe, target, shadows, online, known, fold)
         except InputError as error:
             missing.append((recipe.title, str(error)))
             continue

@@ -57,6 +57,7 @@ def verdict(
     groups: Sequence[dict],
     *,
     references: int,
+    texts: bool = False,
     alpha: float = ALPHA,
 ) -> dict:
     """Outcome ("leaks", "none found" or "cannot tell"), two sentences, and what they rest on.
@@ -68,6 +69,7 @@ def verdict(
     blind : AUC without the model and its p-value, from `checks.blind`
     groups : figures by group, with p-values adjusted for all of them
     references : number of reference models
+    texts : whether records are documents, and the model a language model
     """
     row, figure, kind = strongest(rows)
     p = figure["p_adjusted"]
@@ -97,12 +99,17 @@ def verdict(
             "Draw both from one pool at random, and audit again.",
         ]
     elif p <= alpha:
-        sentences = [_who(row) + _what(row, figure, kind), _how_sure(row, figure, kind)]
+        sentences = [
+            _who(row, texts) + _what(row, figure, kind, texts),
+            _how_sure(row, figure, kind),
+        ]
     elif leaking:
         first = min(leaking, key=lambda g: g["p_adjusted"])
         sentences = [
             f"Over all records no leak was proven, but in {len(leaking)} of {len(groups)} groups "
-            "one was: " + _who(row, start=False) + f"tell training records of {first['column']} "
+            "one was: "
+            + _who(row, texts, start=False)
+            + f"tell training records of {first['column']} "
             f"{first['group']!r} from others better than chance.",
             (
                 f"There a training record looks more like one than an outsider does with probability "
@@ -124,8 +131,12 @@ def verdict(
     }
 
 
-def _who(row: dict, *, start: bool = True) -> str:
-    asks = "whoever can ask the model about a record of which they know the content and the class"
+def _who(row: dict, texts: bool, *, start: bool = True) -> str:
+    asks = (
+        "whoever has a text and can ask the model how likely each of its tokens is"
+        if texts
+        else "whoever can ask the model about a record of which they know the content and the class"
+    )
     if "reference models" in row["needs"]:
         asks += ", and who can train similar models,"
     elif "members" in row["needs"] or "membership" in row["needs"]:
@@ -133,15 +144,16 @@ def _who(row: dict, *, start: bool = True) -> str:
     return (asks[0].upper() if start else asks[0]) + asks[1:] + " can "
 
 
-def _what(row: dict, figure: dict, kind: str) -> str:
+def _what(row: dict, figure: dict, kind: str, texts: bool) -> str:
+    record = "that text" if texts else "that person's record"
     if kind == "auc":
         return (
-            "find out better than by guessing whether that person's record was used to train it: a "
+            f"find out better than by guessing whether {record} was used to train it: a "
             "training record looks more like one than an outsider does with probability "
             f"{figure['value']:.3f} (at least {figure['low_all']:.3f}; guessing: 0.5)."
         )
     return (
-        f"recognise {percent(figure['value'])} of the records it was trained on (at least "
+        f"recognise {percent(figure['value'])} of the {'texts' if texts else 'records'} it was trained on (at least "
         f"{percent(figure['low_all'])}), if they accept to be wrong about "
         f"{_one_in(figure['fpr'])} outsiders."
     )

@@ -19,7 +19,10 @@ FAILED = 3
 
 def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "target", nargs="?", type=Path, help="answers: .npz, .npy, .csv or .parquet"
+        "target",
+        nargs="?",
+        type=Path,
+        help="answers, or a language model's log-probabilities: .npz, .npy, .csv or .parquet",
     )
     parser.add_argument(
         "-o", "--out", type=Path, default=Path("report"), metavar="FOLDER", help="for the report"
@@ -120,6 +123,7 @@ def _audit(arguments: argparse.Namespace) -> int:
 def _of_answers(arguments: argparse.Namespace, tell):
     """What files of answers hold."""
     from ..audit import read_answers
+    from ..text.read import holds_tokens
 
     if arguments.target is None:
         raise InputError(
@@ -131,6 +135,8 @@ def _of_answers(arguments: argparse.Namespace, tell):
     ]
     if given:
         raise InputError(f"--{given[0]} goes with --model")
+    if holds_tokens(arguments.target):
+        return _of_tokens(arguments, tell)
     options = {"probabilities": arguments.probabilities, "floor": arguments.floor}
     data = read_answers(
         arguments.target,
@@ -152,6 +158,27 @@ def _of_answers(arguments: argparse.Namespace, tell):
 def _names(classes: Sequence[str]) -> Sequence[str] | None:
     """Names of classes that the reference models' answers must follow; None if these are numbers."""
     return None if all(name.isdecimal() for name in classes) else classes
+
+
+def _of_tokens(arguments: argparse.Namespace, tell):
+    """What files of a language model's log-probabilities hold."""
+    from ..audit import read_token_data
+
+    given = [
+        n for n in ("labels", "ids", "classes", "probabilities", "floor") if getattr(arguments, n)
+    ]
+    if given:
+        raise InputError(
+            f"--{given[0]} goes with a classifier's answers; {arguments.target} holds "
+            "log-probabilities of tokens"
+        )
+    data = read_token_data(arguments.target, members=arguments.members, groups=arguments.groups)
+    tell(repr(data))
+    shadows = None
+    if arguments.shadows is not None:
+        shadows = read_token_data(arguments.shadows)
+        tell(f"reference: {shadows!r}")
+    return data, shadows, None
 
 
 def _of_model(arguments: argparse.Namespace, tell):

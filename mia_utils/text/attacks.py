@@ -56,8 +56,8 @@ class TokenAttack(Attack):
         Score windows of so many tokens, one after the other (the last one ends with the document),
         and aggregate them. By default a document is scored whole.
     aggregate : "max" or "mean"
-        Of the windows' scores: the one that the model knows best (Carlini et al., 2021, section
-        5.2, take the smallest perplexity of any window), or their mean. Long documents have more
+        Of the windows' scores: the one that the model knows best (Carlini et al., 2021,
+        take the smallest perplexity of any window), or their mean. Long documents have more
         windows, and so a larger maximum.
     threshold : float, optional
         Set by hand, in the unit of the score unless an attack says otherwise.
@@ -153,7 +153,7 @@ class PerplexityAttack(TokenAttack):
 
 
 class ZlibAttack(TokenAttack):
-    """A member is likelier than its text is simple (Carlini et al., 2021, section 5.2).
+    """A member is likelier than its text is simple (Carlini et al., 2021).
 
     The score is minus the ratio of the model's loss to the size in bytes of the text that zlib
     compressed: what any compressor finds easy (repetition) is no memory.
@@ -192,7 +192,7 @@ def _compressed(text: str) -> int:
 
 
 class LowercaseAttack(TokenAttack):
-    """A member becomes less likely in lower case (Carlini et al., 2021, section 5.2).
+    """A member becomes less likely in lower case (Carlini et al., 2021).
 
     The score is the loss of the text in lower case over the loss of the text as it is.
     """

@@ -54,7 +54,7 @@ def as_records(outputs: TokenOutputs, windows: Windows | None = None, ids=None) 
 
 
 class LossRatioAttack(PerRecordAttack):
-    """A member's loss is small beside that of reference models (Carlini et al., 2021, section 5.2,
+    """A member's loss is small beside that of reference models (Carlini et al., 2021,
     compare with a smaller model): their mean loss over the target's.
 
     `CalibratedAttack` is the same with a difference. Reference models are those that did not hold
