@@ -28,7 +28,7 @@ book: $(VENV)/.ready
 test: $(VENV)/.ready-dev
 	@$(BIN)/ruff check --quiet . && $(BIN)/ruff format --quiet --check .
 	@$(BIN)/mypy --no-error-summary
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup
+	@$(BIN)/python -m pytest -n 2
 	@echo "tests: all passed"
 
 pdf: book $(VENV)/.ready-pdf

@@ -1,7 +1,8 @@
 """The built book in a browser: what a reader sees, with a mouse, a keyboard, a phone, on paper.
 
 Needs Chromium (apt-get install chromium) and the development extra (Playwright's Python package);
-skipped with a word where one of them is missing. Every page in every mode: `pytest -m slow`.
+skipped with a word where one of them is missing. `make test` opens every page that a reader meets
+once and changes its width and theme; BROWSER_TESTS=1 opens every page afresh in every mode.
 """
 
 from __future__ import annotations
@@ -10,67 +11,49 @@ import functools
 import http.server
 import os
 import re
-import shutil
 import threading
 from pathlib import Path
 
 import pytest
 from conftest import ROOT
 
-from mia_utils.book import contents, notebooks, publish
+from mia_utils.book import contents, notebooks, pdf
+from mia_utils.book.explorers import EXPLORERS
+from mia_utils.errors import InputError
 
-pytestmark = [
-    pytest.mark.xdist_group("book"),
-    pytest.mark.skipif(
-        not os.environ.get("BROWSER_TESTS"),
-        reason="minutes in a browser: BROWSER_TESTS=1 make test",
-    ),
-]
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
-MODES = [(w, theme) for w in (360, 1280) for theme in ("light", "dark")]
-CHAPTER = contents.met(ROOT, notebooks.chapters(ROOT)[0])
-SOME = (
-    "book/index",
-    "book/glossary",
-    "book/performance",
-    "book/api/attacks",
-    "search",
-    CHAPTER,
-    contents.appendix(ROOT)[0],
-)
-OWN = (
-    "book/index",
-    "book/ten_lines",
-    "book/notation",
-    "book/glossary",
-    "book/reproduce",
-    "book/scaling",
-    "book/performance",
-    "book/law",
-    "book/report",
-    "book/cite",
-    "book/copies",
-)
-"""Pages of prose, whose pictures must have captions and words."""
+MODES = [(1280, "light"), (1280, "dark"), (360, "dark"), (360, "light")]
+MET = re.findall(r"(?:file|root): (\S+)", contents.toc(ROOT))
+"""Pages that a reader meets."""
+COPIES = contents.appendix(ROOT)
+CHAPTER = contents.met(ROOT, notebooks.chapters(ROOT)[1])
+CLAIMS = contents.met(ROOT, "12_claims")
+AXE = ("book/index", CHAPTER, CLAIMS, "book/explore", "book/glossary", "search")
+"""Pages that are examined for readers with disabilities."""
+SLIDERS = ("threshold", "epsilon", "shadows")
 MOST = 1_500_000
 """Bytes of a chapter's first load."""
+all_of_them = pytest.mark.skipif(
+    not os.environ.get("BROWSER_TESTS"), reason="minutes in a browser: BROWSER_TESTS=1 make test"
+)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser():
+    # Of this module, not of the session: while it is open, no other test could use asyncio.
     playwright = pytest.importorskip(
         "playwright.sync_api", reason="Playwright is not installed (pip install -e '.[dev]')"
     )
-    path = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if path is None:
-        pytest.skip("no Chromium here (apt-get install chromium): pages not seen in a browser")
+    try:
+        path = pdf.chromium()
+    except InputError as error:
+        pytest.skip(f"pages not seen in a browser: {error}")
     with playwright.sync_playwright() as driver:
         started = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield started
         started.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def site(html):
     """The address of a server of the built book."""
     quiet = functools.partial(_Quiet, directory=str(html))
@@ -109,84 +92,78 @@ class Visit:
         self.context.close()
 
 
-def check(visit: Visit, home: str, docname: str) -> None:
-    """What holds on every page in every mode."""
-    page = visit.page
-    assert visit.said == [], docname
-    outside = [a for a in visit.asked if not a.startswith((home, "data:", "blob:"))]
-    assert outside == [], docname
-    wider = page.evaluate(
+FRAMED = """[...document.querySelectorAll("article img.drawing, article img.photograph")].filter(i => {
+  const style = getComputedStyle(i);
+  return style.backgroundColor !== "rgba(0, 0, 0, 0)" || parseFloat(style.padding) > 0;
+}).map(i => i.getAttribute("src"))"""
+"""Drawings that do not let the page shine through."""
+
+
+def faults(visit: Visit, home: str) -> list[str]:
+    """What should hold of every page in every mode, and does not."""
+    found = [f"console: {said}" for said in visit.said]
+    outside = (a for a in visit.asked if not a.startswith((home, "data:", "blob:")))
+    found += [f"asks for {address}" for address in outside]
+    wider = visit.page.evaluate(
         "document.documentElement.scrollWidth - document.documentElement.clientWidth"
     )
-    assert wider <= 0, f"{docname} scrolls sideways by {wider} px"
-    assert page.locator(".katex-error").count() == 0, docname
-    images = page.eval_on_selector_all(
-        "article img:not([hidden])",
-        "all => all.map(i => [i.getAttribute('src'), i.getAttribute('width'), i.alt, i.closest('figure') !== null])",
-    )
-    for source, width, alt, captioned in images:
-        assert width, f"{docname}: {source} has no size"
-        if docname in OWN and not source.startswith("data:"):
-            assert captioned and len(alt.split()) > 5, f"{docname}: {source} says {alt!r}"
+    if wider > 0:
+        found.append(f"scrolls sideways by {wider} px")
+    if visit.page.locator(".katex-error").count():
+        found.append(f"formula: {visit.page.locator('.katex-error').first.inner_text()}")
+    if framed := visit.page.evaluate(FRAMED):
+        found.append(f"drawings on a sheet of their own: {framed}")
+    return found
 
 
-@pytest.mark.parametrize(("width", "theme"), MODES)
-def test_pages_are_whole_in_every_mode(browser, site, html, width, theme):
-    for docname in SOME:
-        with Visit(browser, f"{site}{docname}.html", width=width, theme=theme) as visit:
-            check(visit, site, docname)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("width", "theme"), MODES)
-def test_every_page_is_whole_in_every_mode(browser, site, html, width, theme):
-    for path in sorted((html / "book").rglob("*.html")):
-        docname = path.relative_to(html).with_suffix("").as_posix()
-        with Visit(browser, f"{site}{docname}.html", width=width, theme=theme) as visit:
-            check(visit, site, docname)
-
-
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_nothing_serious_for_readers_with_disabilities(browser, site, theme):
+def inaccessible(page, only: str = "", within: str = "'main'") -> list[str]:
+    """What axe finds serious in a page's text, of all its rules or of one."""
     axe = pytest.importorskip("axe_playwright_python", reason="axe is not installed")
-    script = (Path(axe.__file__).parent / "axe.min.js").read_text("utf-8")
-    for docname in SOME:
-        with Visit(browser, f"{site}{docname}.html", theme=theme, width=1280) as visit:
-            visit.page.evaluate(script)
-            found = visit.page.evaluate("axe.run(document, {resultTypes: ['violations']})")
-            serious = [
-                f"{v['id']}: {v['nodes'][0]['html'][:160]}"
-                for v in found["violations"]
-                if v["impact"] in ("serious", "critical")
-            ]
-            assert serious == [], f"{docname}: " + "\n".join(serious)
+    if not page.evaluate("typeof axe !== 'undefined'"):
+        page.evaluate((Path(axe.__file__).parent / "axe.min.js").read_text("utf-8"))
+    options = {"resultTypes": ["violations"], "preload": False}  # it would load style sheets again
+    options |= {"runOnly": [only]} if only else {}
+    result = page.evaluate(f"options => axe.run({within}, options)", options)
+    return [
+        f"{violation['id']}: {violation['nodes'][0]['html'][:160]}"
+        for violation in result["violations"]
+        if violation["impact"] in ("serious", "critical")
+    ]
 
 
-def test_chapters_load_little(browser, site, html):
-    for source in notebooks.chapters(ROOT):
-        docname = contents.met(ROOT, source)
-        with Visit(browser, f"{site}{docname}.html") as visit:
-            visit.page.wait_for_timeout(200)
-            asked = {a.removeprefix(site).split("?")[0] for a in visit.asked if a.startswith(site)}
-            size = sum((html / name).stat().st_size for name in asked)
-            assert size <= MOST, f"{docname}: {size}"
+def loaded(visit: Visit, site: str, html: Path) -> int:
+    """Bytes that a visit has asked of the book's server."""
+    asked = {a.removeprefix(site).split("?")[0] for a in visit.asked if a.startswith(site)}
+    return sum((html / name).stat().st_size for name in asked)
 
 
-def test_next_walks_the_chapters_in_order_and_ends(browser, site):
-    with Visit(browser, f"{site}book/index.html") as visit:
-        way = []
-        while True:
-            link = visit.page.locator("a.right-next")
-            if not link.count():
-                break
-            target = link.first.evaluate("a => a.href").split("#")[0]
-            docname = target.removeprefix(site).removesuffix(".html")
-            assert docname not in way, f"a loop: {docname}"
-            way.append(docname)
-            visit.page.goto(target)
-    chapters = [contents.met(ROOT, path) for path in notebooks.chapters(ROOT)]
-    assert way[: len(chapters)] == chapters
-    assert way[-1] == contents.APPENDIX and not set(way) & set(contents.appendix(ROOT))
+@pytest.mark.parametrize("docname", [*MET, "search", COPIES[0], COPIES[-1]])
+def test_a_page_is_whole_in_every_mode(browser, site, html, docname):
+    with Visit(browser, f"{site}{docname}.html") as visit:
+        found = {}
+        for width, theme in MODES:
+            visit.page.set_viewport_size({"width": width, "height": 800})
+            visit.page.emulate_media(color_scheme=theme)
+            found[width, theme] = faults(visit, site)
+            if docname in AXE and width == 1280:  # the theme changes colours alone
+                only = "color-contrast" if theme == "dark" else ""
+                found[width, theme] += inaccessible(visit.page, only)
+        assert not any(found.values()), found
+        if "/runs/" in docname:
+            assert loaded(visit, site, html) <= MOST
+
+
+@all_of_them
+@pytest.mark.parametrize(("width", "theme"), MODES)
+@pytest.mark.parametrize("docname", [*MET, *COPIES, "search", "genindex"])
+def test_every_page_is_whole_opened_in_every_mode(browser, site, docname, width, theme):
+    with Visit(browser, f"{site}{docname}.html", width=width, theme=theme) as visit:
+        assert faults(visit, site) + inaccessible(visit.page) == []
+
+
+def test_the_side_bar_is_for_readers_with_disabilities_too(browser, site):
+    with Visit(browser, f"{site}book/cite.html") as visit:
+        assert inaccessible(visit.page, within="document.body") == []
 
 
 def hits(page) -> list[str]:
@@ -199,6 +176,7 @@ def test_the_search_finds_a_chapter_once_and_first(browser, site):
     with Visit(browser, f"{site}search.html?q=LiRA") as visit:
         found = [address.split("#")[0].split("?")[0] for address in hits(visit.page)]
         assert "likelihood" in found[0] or "lira" in found[0]
+        assert found.count(found[0]) == 1
         copies = {f"{site}{docname}.html" for docname in contents.appendix(ROOT)}
         assert not copies & set(found)
         assert visit.said == []
@@ -215,7 +193,7 @@ def test_pages_work_from_a_file(browser, html):
     home = html.as_uri()
     for docname in ("book/index", CHAPTER):
         with Visit(browser, f"{home}/{docname}.html", width=360) as visit:
-            check(visit, home, docname)
+            assert faults(visit, home) == []
 
 
 # ---- explorers ----
@@ -238,11 +216,9 @@ def numbers(page) -> dict[str, str]:
     return dict(pairs)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def gallery(html) -> Path:
     """A page with every explorer on it, beside the built ones."""
-    from mia_utils.book.explorers import EXPLORERS
-
     sheets = "".join(
         f'<link rel="stylesheet" href="_static/{name}.css">'
         for name in ("book", "explorers/explorers")
@@ -349,13 +325,21 @@ def test_a_larger_epsilon_allows_more_and_more_models_change_the_order(browser, 
         assert rows.count() > few
 
 
-def test_pages_with_explorers_start_them(browser, site, html):
-    found = explorers(html)
-    assert "guess" in found
-    for name, page in found.items():
-        with Visit(browser, f"{site}{page}", width=360) as visit:
-            visit.page.locator(f"figure.explorer-{name} .explorer-body").first.wait_for()
-            assert visit.said == []
+@pytest.mark.parametrize("name", EXPLORERS)
+def test_an_explorer_moves_by_keyboard_on_its_page_opened_from_a_file(browser, html, name):
+    page = html / explorers(html)[name]
+    with Visit(browser, page.as_uri(), width=360) as visit:
+        body = visit.page.locator(f"figure.explorer-{name} .explorer-body")
+        body.wait_for()
+        before = body.evaluate("body => body.innerHTML")
+        first = body.locator("input, button").nth(1 if name == "records" else 0)
+        first.focus()
+        visit.page.keyboard.press("ArrowRight" if name in SLIDERS else "Enter")
+        assert body.evaluate("body => body.innerHTML") != before
+        assert body.locator("[aria-live=polite]").count(), "a screen reader hears no change"
+        for image in body.locator("svg[role=img], img, [role=group]").all():
+            assert image.get_attribute("aria-label") or image.get_attribute("alt")
+        assert visit.said == []
 
 
 # ---- small things ----
@@ -403,8 +387,3 @@ def test_the_switch_leads_to_the_same_chapter_on_other_data(browser, site):
         visit.page.wait_for_load_state()
         assert visit.page.url.split("#")[0] == f"{site}{contents.met(ROOT, copy)}.html"
         assert visit.page.locator("a.right-next").count()
-
-
-def test_copies_are_built_for_the_readers_own_run(html):
-    for source in notebooks.chapters(ROOT):
-        assert (html / f"book/runs/{publish.DEFAULT_SET}/{source.stem}.html").exists()

@@ -69,6 +69,13 @@ def test_a_chapter_says_how_it_was_made_and_how_to_repeat_it(tmp_path):
     }
     assert facts["repeat"] == "mia run 06 -p architecture 'a b' -p dataset mnist"
     assert html.page_facts(tmp_path, "book/index") == {}
+    del notebook.metadata["mia"]["made"]
+    nbformat.write(notebook, path)
+    assert html.page_facts(tmp_path, "book/runs/mnist/06_x")["told"] == {
+        "data set": "MNIST",
+        "seed": 3,
+        "time, machine and versions": "not recorded",
+    }
 
 
 def test_formulas_of_several_lines_get_an_environment_and_others_none():

@@ -158,6 +158,8 @@ def page_facts(root: str | os.PathLike, docname: str) -> dict:
     if made:
         versions = ", ".join(f"{k} {v}" for k, v in made["versions"].items())
         told |= {"time": f"{made['seconds']} s", "machine": made["device"], "versions": versions}
+    else:  # executed before a run kept them
+        told["time, machine and versions"] = "not recorded"
     options = "".join(f" -p {name} {shlex.quote(str(value))}" for name, value in given.items())
     number = PurePosixPath(docname).name[:2]
     return {"told": told, "repeat": f"mia run {number}{options}"}
