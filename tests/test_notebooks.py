@@ -72,6 +72,18 @@ def test_a_chapter_is_found_by_number_name_and_path(tmp_path):
     assert notebooks.find_chapter(other, tmp_path) == other
 
 
+def test_a_chapter_that_continues_another_has_its_number_and_a_letter(tmp_path):
+    names = ("10_last", "06b_more", "06_first", "07_next", "00_before", "6_none", "06B_none")
+    for name in names:
+        save(chapter(), tmp_path / f"notebooks/{name}.ipynb")
+    found = notebooks.chapters(tmp_path)
+    assert [p.stem[:3] for p in found] == ["00_", "06_", "06b", "07_", "10_"]
+    assert [notebooks.number_of(p) for p in found] == ["", "6", "6b", "7", "10"]
+    for name in ("6b", "06b", "06b_more"):
+        assert notebooks.find_chapter(name, tmp_path) == found[2]
+    assert notebooks.find_chapter("6", tmp_path) == found[1]
+
+
 @pytest.mark.parametrize("name", ["4", "none", "none.ipynb", "", "..", "notebooks", "\0"])
 def test_what_is_no_chapter_is_said_with_those_that_are(tmp_path, name):
     save(chapter(), tmp_path / "notebooks/03_metric.ipynb")

@@ -8,10 +8,11 @@ import nbformat
 import pytest
 import yaml
 from conftest import ROOT
+from docutils import nodes
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from sphinx.errors import ConfigError
 
-from mia_utils.book import contents, decorate, publish, sphinx, state
+from mia_utils.book import contents, decorate, numbers, publish, sphinx, state
 from mia_utils.errors import InputError
 from mia_utils.training.accounting import MENDED
 
@@ -76,6 +77,23 @@ def test_chapter_00_has_no_number_so_that_the_others_have_their_files(tmp_path):
     assert first["caption"] == "Before you begin" and "numbered" not in first
     assert second["caption"] == "Introduction" and second["numbered"] == 1
     assert second["chapters"][0]["file"].endswith("01_baselines")
+
+
+def test_pages_and_figures_have_the_number_of_their_file(tmp_path):
+    root = repository(tmp_path, "cifar10/01_baselines")
+    touch(root / "notebooks/01b_more.ipynb")
+    page, prose = "book/runs/cifar10-mini/01b_more", "book/index"
+    assert page in contents.toc(root)
+    reference = nodes.reference(secnumber=[2])
+    env = SimpleNamespace(
+        toc_secnumbers={page: {"": (2,), "#idea": (2, 1), "#deep": None}, prose: {"": (3,)}},
+        titles={page: nodes.title(secnumber=(2,))},
+        tocs={page: nodes.bullet_list("", reference)},
+    )
+    numbers.renumber(env, root)
+    assert env.toc_secnumbers[page] == {"": ("1b",), "#idea": ("1b", 1), "#deep": None}
+    assert env.titles[page]["secnumber"] == reference["secnumber"] == ["1b"]
+    assert env.toc_secnumbers[prose] == {"": (3,)}
 
 
 def test_copies_are_listed_known_data_first_and_the_readers_own_run_last(tmp_path):

@@ -52,7 +52,7 @@ AFTER = (
 
 def name_of(chapter: str | os.PathLike) -> str:
     """A chapter's name without its number: "likelihood" of notebooks/06_likelihood.ipynb."""
-    return Path(chapter).stem[3:]
+    return Path(chapter).stem.partition("_")[2]
 
 
 def met(root: str | os.PathLike, chapter: str | os.PathLike) -> str:

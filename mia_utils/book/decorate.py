@@ -14,7 +14,7 @@ from . import contents, notebooks, publish
 
 TITLE = re.compile(r"^# (.*)$", re.MULTILINE)
 CHAPTER = re.compile(r"chapter:(\w+)")
-LINKED = re.compile(r"\]\(([0-9][0-9]_\w+)\.(?:md|ipynb)(#[\w-]+)?\)")
+LINKED = re.compile(r"\]\(([0-9][0-9][a-z]?_\w+)\.(?:md|ipynb)(#[\w-]+)?\)")
 
 
 def is_copy(docname: str) -> bool:
@@ -72,7 +72,7 @@ def decorate(root: str | os.PathLike, docname: str, notebook: NotebookNode) -> N
     first = notebook.cells[0]
     if not met:
         called = next((name for name, page in pages.items() if page == docname), title(folder))
-        number = int(PurePosixPath(docname).name[:2])
+        number = notebooks.number_of(docname)
         numbered = f"{number}. " if number else ""
         first.source = TITLE.sub(rf"# {numbered}\1 ({called})", first.source, count=1)
     if len(pages) > 1:
@@ -101,7 +101,8 @@ def map_of_chapters(root: str | os.PathLike, docname: str) -> str:
         if name in starts:
             lines += ["", f"**{starts[name]}**", ""]
         chapter = f"[]({link(contents.met(root, path), docname)}.ipynb)"
-        mark = f"{number}." if (number := int(path.stem[:2])) else "-"
+        number = notebooks.number_of(path)
+        mark = f"{number}." if number.isdecimal() else "   -" if number else "-"
         lines.append(f"{mark} {chapter}: {first_sentence(notebooks.read(path))}")
     return "\n".join(lines)
 

@@ -161,7 +161,7 @@ def page_facts(root: str | os.PathLike, docname: str) -> dict:
     else:  # executed before a run kept them
         told["time, machine and versions"] = "not recorded"
     options = "".join(f" -p {name} {shlex.quote(str(value))}" for name, value in given.items())
-    number = PurePosixPath(docname).name[:2]
+    number = notebooks.NAME.fullmatch(PurePosixPath(docname).name)[1]
     return {"told": told, "repeat": f"mia run {number}{options}"}
 
 

@@ -9,22 +9,40 @@ from __future__ import annotations
 import ast
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
 
+NAME = re.compile(r"([0-9]{2}[a-z]?)_(\w+)", re.ASCII)
+"""The number and the name of a chapter; those that continue one have its number and a letter."""
 PARAMETERS, INJECTED = "parameters", "injected-parameters"
 
 
 def chapters(root: str | os.PathLike) -> list[Path]:
     """The chapters under ROOT/notebooks, in the order of their numbers."""
-    return sorted(Path(root, "notebooks").glob("[0-9][0-9]_*.ipynb"))
+    return find(Path(root, "notebooks"), "ipynb")
+
+
+def find(folder: str | os.PathLike, ending: str) -> list[Path]:
+    """The files of that ending in a folder that have a chapter's name, in the order of numbers."""
+    found = Path(folder).glob(f"[0-9][0-9]*.{ending}")
+    return sorted(path for path in found if NAME.fullmatch(path.stem))
+
+
+def number_of(chapter: str | os.PathLike) -> str:
+    """The number that a reader sees: "6" or "6b", and "" for chapter 00, which has none.
+
+    >>> number_of("notebooks/06b_rmia.ipynb")
+    '6b'
+    """
+    return NAME.fullmatch(Path(chapter).stem)[1].lstrip("0")
 
 
 def find_chapter(name: str | os.PathLike, root: str | os.PathLike = ".") -> Path:
-    """The notebook that a number, a name or a path stands for: 3, 03, 03_metric_attacks, a.ipynb.
+    """The notebook that a number, a name or a path stands for: 3, 06b, 03_metric_attacks, a.ipynb.
 
     Raises
     ------
@@ -33,8 +51,8 @@ def find_chapter(name: str | os.PathLike, root: str | os.PathLike = ".") -> Path
     """
     name, known = str(name), chapters(root)
     for path in known:
-        number = path.name.partition("_")[0]
-        if name == path.stem or (name.isdecimal() and int(name) == int(number)):
+        is_number = re.fullmatch(r"[0-9]+[a-z]?", name, re.ASCII)
+        if name == path.stem or (is_number and name.lstrip("0") == number_of(path)):
             return path
     path = Path(name)
     if path.suffix == ".ipynb" and path.is_file():

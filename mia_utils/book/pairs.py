@@ -65,7 +65,7 @@ def pairs(directory: str | os.PathLike) -> list[tuple[Path, Path]]:
         If there is no such folder, or no chapter in it.
     """
     folder = Path(directory)
-    stems = {p.stem for end in ("md", "ipynb") for p in folder.glob(f"[0-9][0-9]_*.{end}")}
+    stems = {p.stem for end in ("md", "ipynb") for p in notebooks.find(folder, end)}
     if not stems:
         raise InputError(f"no chapter in {folder}; expected files such as 01_name.md")
     return [(folder / f"{stem}.md", folder / f"{stem}.ipynb") for stem in sorted(stems)]

@@ -30,7 +30,6 @@ TEXT_SET = "text"
 NOTE = "mia-note"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 _FOLDER = re.compile(r"\w(?:[\w .+-]{0,98}[\w+-])?")
-_FILE = re.compile(r"[0-9]{2}_\w+\.ipynb", re.ASCII)
 
 
 # Where a MyST page gives a label: `(label)=`, `:label: x` or `:name: x`, and `$$ (label)`.
@@ -325,8 +324,8 @@ def source_of(root: str | os.PathLike, copy: str | os.PathLike) -> NotebookNode 
 
 def copies(root: str | os.PathLike) -> list[Path]:
     """The copies under ROOT/book/runs that are kept: all but the default set's, in order."""
-    found = Path(root, "book/runs").glob("*/[0-9][0-9]_*.ipynb")
-    return sorted(path for path in found if path.parent.name != DEFAULT_SET)
+    folders = (path for path in Path(root, "book/runs").glob("*") if path.name != DEFAULT_SET)
+    return sorted(path for folder in folders for path in notebooks.find(folder, "ipynb"))
 
 
 def place(root: str | os.PathLike, folder: str, file: str) -> Path:
@@ -337,7 +336,7 @@ def place(root: str | os.PathLike, folder: str, file: str) -> Path:
     InputError
         If one of the names cannot be one, or leads elsewhere (a link).
     """
-    if not _FILE.fullmatch(file):
+    if not file.endswith(".ipynb") or not notebooks.NAME.fullmatch(file[: -len(".ipynb")]):
         raise InputError(f"{file!r} is no chapter's name; expected NN_name.ipynb")
     runs = Path(root, "book/runs")
     path = runs / folder_name(folder) / file
