@@ -1,6 +1,7 @@
 """Which page of a chapter a reader meets, in which order, and how its copies are told apart."""
 
 import re
+import tomllib
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,7 +13,16 @@ from docutils import nodes
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from sphinx.errors import ConfigError
 
-from mia_utils.book import contents, decorate, numbers, publish, sphinx, state
+from mia_utils.book import (
+    build,
+    contents,
+    decorate,
+    notebooks,
+    numbers,
+    publish,
+    sphinx,
+    state,
+)
 from mia_utils.errors import InputError
 from mia_utils.training.accounting import MENDED
 
@@ -49,6 +59,11 @@ def read(root: Path, docname: str) -> nbformat.NotebookNode:
 
 def test_the_table_of_contents_is_what_the_files_give():
     assert (ROOT / "_toc.yml").read_text("utf-8") == contents.toc(ROOT), "run: mia book contents"
+
+
+def test_make_book_executes_every_chapter():
+    listed = tomllib.loads((ROOT / build.GRID).read_text("utf-8"))["grid"][0]["chapter"]
+    assert listed == [path.stem for path in notebooks.chapters(ROOT)]
 
 
 def test_every_page_of_prose_is_in_the_table_of_contents():
