@@ -338,6 +338,8 @@ def test_dots_stand_in_the_row_of_their_name_and_spans_belong_to_a_row():
     drawn = {tuple(line.get_xdata()): tuple(line.get_ydata()) for line in figure.axes[0].lines}
     assert drawn == {(0.1, 0.2): (0, 0), (0.2, 0.4): (1, 1), (0.3,): (1,)}
     assert figure.axes[0].get_ylim()[0] > figure.axes[0].get_ylim()[1]  # the first row on top
+    figure = plots.dots({"label only": [0.1]}, xlabel="x", attack="RMIA")
+    assert figure.axes[0].lines[0].get_color() == plots.attack_style("RMIA")["color"]
     with pytest.raises(InputError, match="'c'"):
         plots.dots({"a": [0.1]}, xlabel="x", spans={"c": (0, 1)})
     with pytest.raises(InputError):

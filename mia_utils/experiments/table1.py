@@ -174,7 +174,7 @@ VERDICTS = {
 
 
 def _span(low: float | None, high: float | None) -> str:
-    return "" if low is None else f"{low:.3f}–{high:.3f}"
+    return "" if low is None else f"{low:.3f}\N{WORD JOINER}–\N{WORD JOINER}{high:.3f}"
 
 
 def beside(cells: list[Comparison]):

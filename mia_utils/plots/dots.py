@@ -21,17 +21,20 @@ def dots(
     xlabel: str,
     lines: Mapping[str, float] | None = None,
     spans: Mapping[str, tuple[float, float]] | None = None,
+    attack: str | None = None,
 ) -> Figure:
     """A row a name, from top to bottom in the order given, and in it a dot for each number.
 
     Parameters
     ----------
     rows : {name: floats}
-        A name that is an attack's takes its colour.
+        A name that is an attack's takes its colour, if `attack` is not given.
     lines : {label: x}, optional
         Dashed vertical lines.
     spans : {name: (low, high)}, optional
         Intervals of some rows, drawn behind their dots.
+    attack : str, optional
+        The attack that all numbers are of, for their colour.
 
     Raises
     ------
@@ -47,7 +50,7 @@ def dots(
         ax.annotate(label, (x, 1), (0, 3), xycoords=("data", "axes fraction"), ha="center",
                     textcoords="offset points", fontsize=8.5, color=FAINT)  # fmt: skip
     for place, (name, values) in enumerate(rows.items()):
-        colour = (attack_style(name) or {"color": MEMBER})["color"]
+        colour = (attack_style(attack or name) or {"color": MEMBER})["color"]
         if name in (spans or {}):
             ax.plot(spans[name], (place, place), color=colour, alpha=0.3, linewidth=5)
         ax.plot(values, np.full(np.size(values), place), "o", color=colour, markersize=5, alpha=0.8)
