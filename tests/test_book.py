@@ -11,6 +11,7 @@ import pytest
 from bs4 import BeautifulSoup
 from conftest import ROOT
 
+from mia_utils.__main__ import main
 from mia_utils.book import captions, contents, notebooks, pdf, publish
 
 COMMITTED = publish.copies(ROOT)
@@ -194,7 +195,7 @@ def test_the_checks_of_a_page_find_what_is_wrong_with_one(tmp_path):
 
 def test_the_page_on_own_data_does_what_it_says(tmp_path, monkeypatch, capsys):
     page = (ROOT / "book/own_data.md").read_text("utf-8")
-    data, factory, attack = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    data, factory, attack, tokens = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     (tmp_path / "net.py").write_text(factory, "utf-8")
@@ -203,3 +204,7 @@ def test_the_page_on_own_data_does_what_it_says(tmp_path, monkeypatch, capsys):
     np.save("members.npy", np.random.default_rng(2).random(600) < 0.5)
     exec(attack, {})
     assert 0 < float(capsys.readouterr().out.split()[0]) < 1
+    exec(tokens, {})
+    told = capsys.readouterr().out.splitlines()
+    assert "200 documents of 20 to 59 tokens" in told[0] and told[3].startswith("PerplexityAttack(")
+    assert main(["audit", "mine.npz", "-o", "report"]) == 0
