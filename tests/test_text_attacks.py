@@ -199,6 +199,29 @@ def test_windows_are_compared_each_with_itself(leaky):
     np.testing.assert_allclose(again, scores[:, order], rtol=1e-6)
 
 
+def test_windows_of_a_document_are_no_witnesses_of_their_own_against_the_design():
+    """Many windows a document, and memberships that are independent of the shadow models'."""
+    warned = 0
+    for seed in range(20):
+        shape = {"leak": 0.0, "masks": "independent", "pool": seed}
+        shadow = token_outputs(8, 80, seed=40 + seed, **shape)
+        target = token_outputs(1, 80, seed=90 + seed, **shape)
+        known = ~shadow.members.all(axis=0)
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always", DesignWarning)
+            attack = DocumentAttack(CalibratedAttack(), window=1).fit(shadow)
+            attack.score(target.judged_on(known[None]))
+        warned += len(told)
+    assert warned == 0
+    shadow, _, target = token_scene(4, seed=3, shadow_leak=1.0, target_leak=1.0)
+    held = (shadow.members[:2].sum(axis=0) > 0) & (shadow.members.sum(axis=0) > 1)
+    same = target.replace(members=np.tile(held[130:], (2, 1)))
+    counts = shadow.members.copy()
+    counts[2:, ~held] = False
+    with pytest.warns(DesignWarning, match="held a record tells whether target 0"):
+        DocumentAttack(LiRA(online=False), window=8).fit(shadow.replace(members=counts)).score(same)
+
+
 def test_reference_models_may_have_another_vocabulary_but_not_with_windows(leaky):
     shadow, _, target = leaky
     # The same documents in other, fewer tokens.

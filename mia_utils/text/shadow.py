@@ -6,6 +6,7 @@ class has the geometric mean of its tokens' probabilities.
 
 from __future__ import annotations
 
+import warnings
 from typing import Self
 
 import numpy as np
@@ -13,10 +14,11 @@ from sklearn.base import clone
 
 from ..attacks import Attack, Needs
 from ..attacks.alignment import check_disjoint, rows_in
+from ..attacks.design import Design
 from ..attacks.per_record import PerRecordAttack
 from ..attacks.rmia import log_probability
 from ..attacks.statistics import OUT, Means
-from ..errors import InputError
+from ..errors import DesignWarning, InputError
 from ..outputs import Outputs
 from .attacks import check_windows
 from .outputs import TokenOutputs, check_tokens
@@ -158,7 +160,8 @@ class DocumentAttack(Attack):
         """
         self.check_arguments()
         shadow = check_tokens(shadow, "DocumentAttack.fit(shadow)")
-        self.documents_ = as_records(shadow.select(models=[0]))
+        documents = as_records(shadow)
+        self.documents_, self.design_ = documents.select(models=[0]), Design(documents)
         self.lengths_ = shadow.lengths
         held = shadow.members & shadow.evaluated
         self.count_ = np.stack([(shadow.evaluated & ~held).sum(axis=0), held.sum(axis=0)])
@@ -191,9 +194,14 @@ class DocumentAttack(Attack):
         self._check_fitted("attack_")
         check_tokens(target, "DocumentAttack.score(target)")
         records, windows = self._records(target, "the target")
-        if self.window is not None:  # the attack itself would name windows
-            self._check_documents(target)
-        return together(self.attack_.score(records), windows.document, self.aggregate)
+        with warnings.catch_warnings():
+            if self.window is not None:
+                # The attack itself would name windows, and take those of a document for witnesses
+                # of their own.
+                self._check_documents(target)
+                warnings.simplefilter("ignore", DesignWarning)
+            scores = self.attack_.score(records)
+        return together(scores, windows.document, self.aggregate)
 
     def _records(self, outputs: TokenOutputs, role: str) -> tuple[Outputs, Windows]:
         """Documents or windows as records; the id of a window is its place in the shadow models'."""
@@ -216,13 +224,14 @@ class DocumentAttack(Attack):
         return as_records(outputs, windows, first + number), windows
 
     def _check_documents(self, target: TokenOutputs) -> None:
-        records = as_records(target.select(models=[0]))
-        used = target.evaluated.any(axis=0)
-        rows = rows_in(self.documents_, records, "the target")[used]
+        records = as_records(target)
+        rows = rows_in(self.documents_, records, "the target")
+        self.design_.check(records, rows, type(self.attack_).__name__)
+        rows = rows[target.evaluated.any(axis=0)]
         out, held = self.count_[:, rows]
         bad = (out < self.needs.out) | (held < self.needs.held)
         if bad.any():
             row = rows[bad.argmax()]
             self.attack_._refuse_counts(f"document {self.documents_.ids[row]}", self.count_[:, row])
         if self.population_ is not None:
-            check_disjoint(as_records(self.population_), as_records(target), "DocumentAttack")
+            check_disjoint(as_records(self.population_), records, "DocumentAttack")
