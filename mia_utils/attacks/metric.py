@@ -67,7 +67,11 @@ class MetricAttack(Attack):
         def best(used: np.ndarray) -> float:
             return best_threshold(scores[used], shadow.members[used])
 
-        self.thresholds_ = np.full(shadow.classes, best(shadow.evaluated))
+        seen = scores[shadow.evaluated]
+        # Where nothing tells the two apart, all or none are called: by a number, not by infinity,
+        # or the scores would be infinite.
+        everyone = np.clip(best(shadow.evaluated), seen.min(), np.nextafter(seen.max(), np.inf))
+        self.thresholds_ = np.full(shadow.classes, everyone)
         for label in range(shadow.classes):
             used = shadow.evaluated & (shadow.labels == label)
             if np.unique(shadow.members[used]).size == 2 and np.isfinite(cut := best(used)):
