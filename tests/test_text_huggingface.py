@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mia_utils import InputError
+from mia_utils.__main__ import main
 from mia_utils.text.attacks import MinKPlusPlusAttack, NeighbourhoodAttack
 from mia_utils.text.huggingface import CausalModel, ask_causal
 
@@ -163,3 +164,49 @@ def test_folders_that_hold_no_such_model_are_named(tmp_path, folders):
     with pytest.raises(InputError, match="empty: not a causal language model") as caught:
         CausalModel(tmp_path / "empty")
     assert "\n" not in str(caught.value)
+
+
+# ---- audits ----
+
+
+@pytest.fixture(scope="module")
+def documents():
+    rng = np.random.default_rng(0)
+    return [" ".join(rng.choice(WORDS, rng.integers(4, 14))) for _ in range(80)]
+
+
+def test_an_audit_asks_a_model_in_a_folder_about_a_table(folders, documents, tmp_path, capsys):
+    pandas = pytest.importorskip("pandas")
+    members = np.arange(80) % 2 == 0
+    frame = pandas.DataFrame({"text": documents, "member": members, "year": np.arange(80) % 3})
+    frame.to_csv(tmp_path / "texts.csv", index=False)
+    command = ["audit", "--model", str(folders[True]), "--data", str(tmp_path / "texts.csv")]
+    command += ["-o", str(tmp_path / "report")]
+    assert main([*command, "--groups", "year"]) == 0
+    told = capsys.readouterr()
+    assert "80 documents of" in told.err and "groups by year" in told.err
+    assert "No leakage was found" in told.out  # of an untrained model
+    names = json.loads((tmp_path / "report/report.json").read_text("utf-8"))["attacks"]
+    assert {"min_k_plus_plus", "lowercase", "zlib"} <= {row["name"] for row in names}
+    assert main([*command, "--shadows", "4"]) == 2
+    assert "--shadows FILE" in capsys.readouterr().err
+    frame.drop(columns="member").to_csv(tmp_path / "texts.csv", index=False)
+    assert main(command) == 2 and "--members FILE" in capsys.readouterr().err
+
+
+def test_an_audit_asks_about_a_folder_of_texts(folders, documents, tmp_path, capsys):
+    for number, text in enumerate(documents):
+        path = tmp_path / "texts" / ("a" if number % 3 else "b") / f"{number:02}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    (tmp_path / "members.txt").write_text(
+        "\n".join(f"{'a' if n % 3 else 'b'}/{n:02}.txt" for n in range(0, 80, 2)), encoding="utf-8"
+    )
+    command = ["audit", "--model", str(folders[True]), "-o", str(tmp_path / "report"), "--quiet"]
+    command += ["--data", str(tmp_path / "texts"), "--members", str(tmp_path / "members.txt")]
+    assert main(command) == 0
+    exposed = json.loads((tmp_path / "report/report.json").read_text("utf-8"))["exposed"]
+    assert exposed[0]["id"].endswith(".txt") and exposed[0]["id"][:2] in ("a/", "b/")
+    (tmp_path / "texts/a/01.txt").unlink()
+    (tmp_path / "texts/a/01.txt").symlink_to("/etc/hostname")
+    assert main(command) == 2 and "leads out of texts" in capsys.readouterr().err

@@ -6,6 +6,7 @@ of a classifier.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from ..attacks import CalibratedAttack, LossAttack
+from ..errors import InputError
 from ..text.attacks import (
     LowercaseAttack,
     MinKAttack,
@@ -24,11 +26,12 @@ from ..text.attacks import (
 )
 from ..text.blind import blind_scores
 from ..text.outputs import TokenOutputs
-from ..text.read import read_named
+from ..text.read import NAMES, read_named
 from ..text.shadow import LossRatioAttack, as_records
+from ..text.tables import read_columns
 from .answers import AuditData
 from .scores import RECIPES, Recipe
-from .tables import sha256
+from .tables import read_array, sha256
 
 _WINDOW = 32  # tokens
 CLASSES = ("other", "document")
@@ -88,8 +91,6 @@ def read_token_data(
     InputError
         As `read_tokens`.
     """
-    from .tables import read_array
-
     sources = [Path(path)]
     if isinstance(members, (str, os.PathLike)):
         sources.append(Path(members))
@@ -98,6 +99,89 @@ def read_token_data(
     return token_data(
         outputs, names=names, sources=[(source.name, sha256(source)) for source in sources]
     )
+
+
+def is_language_model(model: str | os.PathLike) -> bool:
+    """Is it the folder of a Hugging Face model that says it is a causal language model?"""
+    try:
+        config = json.loads((Path(model) / "config.json").read_text(encoding="utf-8"))
+        kinds = [str(kind) for kind in config.get("architectures") or ()]
+    except (OSError, ValueError, AttributeError):
+        return False
+    return any(kind.endswith(("ForCausalLM", "LMHeadModel")) for kind in kinds)
+
+
+def asked_token_data(
+    folder: str | os.PathLike,
+    path: str | os.PathLike,
+    *,
+    members=None,
+    groups: Sequence[str] = (),
+) -> AuditData:
+    """What a Hugging Face causal language model says of documents, and of them in lower case.
+
+    Parameters
+    ----------
+    path : .parquet or .csv table, or a folder
+        A table has a column `text`; if there `id`, `member` and `group_NAME`. Of a folder all .txt
+        files are documents, whose ids are their paths in it.
+    members : a file with a mask or ids of members, in place of the table's column
+
+    Raises
+    ------
+    InputError
+        If something is missing or cannot be read, or as `text.huggingface.ask_causal`.
+    """
+    from ..text.huggingface import ask_causal
+
+    path = Path(path)
+    found = _text_files(path) if path.is_dir() else _text_table(path, groups)
+    if members is not None:
+        found["members"] = np.asarray(read_array(members))
+    if found.get("members") is None:
+        raise InputError(
+            f"{path}: which documents are members? Give --members FILE, or a column member"
+        )
+    names = found["ids"]
+    outputs = ask_causal(folder, lowercase=True, **found)
+    sources = [Path(p) for p in (path, members) if p is not None and Path(p).is_file()]
+    return token_data(outputs, names=names, sources=[(p.name, sha256(p)) for p in sources])
+
+
+def _text_files(folder: Path) -> dict:
+    files = [file for file in sorted(folder.rglob("*.txt")) if file.is_file()]
+    if not files:
+        raise InputError(f"{folder}: no .txt file; expected one a document, or a table with texts")
+    root = folder.resolve()
+    for file in files:
+        if not file.resolve().is_relative_to(root):
+            raise InputError(f"{file}: a link that leads out of {folder.name}; copy the text there")
+    try:
+        texts = [file.read_text(encoding="utf-8-sig") for file in files]
+    except UnicodeDecodeError as error:
+        raise InputError(f"{folder}: a file is no UTF-8 text ({error})") from None
+    return {"texts": texts, "ids": np.array([f.relative_to(folder).as_posix() for f in files])}
+
+
+def _text_table(path: Path, groups: Sequence[str]) -> dict:
+    table = read_columns(path)
+    missing = [name for name in groups if name not in table]
+    if missing:
+        raise InputError(f"{path} has no column {missing[0]!r}; it holds {', '.join(table)}")
+
+    def column(field: str):
+        return next((table[name] for name in NAMES[field] if name in table), None)
+
+    texts, ids = column("texts"), column("ids")
+    if texts is None:
+        raise InputError(f"{path} holds {', '.join(table)}; expected a column text")
+    chosen = [name for name in table if name.startswith("group_") or name in groups]
+    return {
+        "texts": texts.astype(str).tolist(),
+        "ids": np.arange(texts.size).astype(str) if ids is None else ids.astype(str),
+        "members": column("members"),
+        "groups": {name.removeprefix("group_"): table[name] for name in chosen},
+    }
 
 
 def perplexity(data: AuditData, rows: np.ndarray) -> float:

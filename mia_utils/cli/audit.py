@@ -35,7 +35,12 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--model", help="module:function (a PyTorch factory, or a classifier), or a folder"
     )
     models.add_argument("--weights", type=Path, metavar="FILE", help=".safetensors, .pt or .pth")
-    models.add_argument("--data", type=Path, metavar="PATH", help="image folder, archive or table")
+    models.add_argument(
+        "--data",
+        type=Path,
+        metavar="PATH",
+        help="image folder, archive, table, or of a language model a table or folder of texts",
+    )
     models.add_argument("--size", type=at_least(1), help="side to which images are resized")
     models.add_argument("--epochs", type=at_least(1), default=30, help="of reference models")
     models.add_argument("--batch-size", type=at_least(1), default=128, help="of reference models")
@@ -181,15 +186,41 @@ def _of_tokens(arguments: argparse.Namespace, tell):
     return data, shadows, None
 
 
+def _of_language_model(arguments: argparse.Namespace, tell):
+    """What a Hugging Face causal language model says of documents."""
+    from ..audit.language import asked_token_data, read_token_data
+
+    if (arguments.shadows or "").isdecimal():
+        raise InputError(
+            f"--shadows {arguments.shadows}: reference models of a language model are not trained "
+            "here; ask some elsewhere, and give their log-probabilities: --shadows FILE"
+        )
+    given = [n for n in ("weights", "size", "classes") if getattr(arguments, n)]
+    if given:
+        raise InputError(
+            f"--{given[0]} goes with a classifier; {arguments.model} is a language model"
+        )
+    tell("asking the model")
+    data = asked_token_data(
+        arguments.model, arguments.data, members=arguments.members, groups=arguments.groups
+    )
+    tell(repr(data))
+    shadows = None if arguments.shadows is None else read_token_data(arguments.shadows)
+    return data, shadows, None
+
+
 def _of_model(arguments: argparse.Namespace, tell):
     """What a model answers about its data, and reference models of its kind."""
     from ..audit.answers import read_answers
     from ..audit.asked import answers_of
+    from ..audit.language import is_language_model
     from ..audit.material import read_material, read_members
     from ..training.config import TrainConfig
 
     if arguments.target is not None:
         raise InputError(f"{arguments.target} and --model: give answers or a model, not both")
+    if arguments.data is not None and is_language_model(arguments.model):
+        return _of_language_model(arguments, tell)
     if arguments.data is None or arguments.members is None:
         raise InputError("--model needs --data PATH and --members FILE")
     material = read_material(
