@@ -17,7 +17,8 @@ os.environ["MPLBACKEND"] = "agg"
 import pytest  # noqa: E402
 from filelock import FileLock  # noqa: E402
 
-from mia_utils.book import execute, grid, notebooks  # noqa: E402
+from mia_utils.book import execute, grid, notebooks, trainings  # noqa: E402
+from mia_utils.paths import environment  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
 EXECUTED = ROOT / "_build/tests"
@@ -73,12 +74,13 @@ importlib.import_module("mia_utils.text.train").run_into_store = refused
 def execute_on_digits(source: Path) -> Path:
     """The chapter prepared by Papermill with DIGITS and run by nbval, its outputs kept.
 
-    Its models are trained before, by `mia sweep --train-only`: the chapter itself may train none. A
-    chapter whose code, data and package are unchanged since its last success is not run again.
+    Its models are trained before, by what `mia sweep --train-only` runs: the chapter itself may train
+    none. A chapter whose code, data and package are unchanged since its last success is not run again.
     """
     import papermill
 
-    known = notebooks.parameters(notebooks.read(source))
+    notebook = notebooks.read(source)
+    known = notebooks.parameters(notebook)
     given = {name: value for name, value in DIGITS.items() if name in known}
     path = EXECUTED / source.name
     EXECUTED.mkdir(parents=True, exist_ok=True)
@@ -86,37 +88,38 @@ def execute_on_digits(source: Path) -> Path:
         cell = grid.cell(source, given, out=path)
         if cell.state == grid.DONE:
             return path
-        ipython = EXECUTED / "ipython"
-        startup = ipython / "profile_default/startup/no_training.py"
-        startup.parent.mkdir(parents=True, exist_ok=True)
-        startup.write_text(NO_TRAINING, "utf-8")
-        papermill.execute_notebook(source, path, given, prepare_only=True, progress_bar=False)
         began = time.monotonic()
-        chosen = [word for name, value in given.items() for word in ("-p", name, str(value))]
-        for command in (
-            ["-m", "mia_utils", "sweep", "--train-only", "--chapter", str(source), *chosen],
-            ["-m", "pytest", "-o", "addopts=", "-q", "--color=no", "--nbval-lax"]
-            + ["--nbval-current-env", "-p", "nbval_outputs", path.name],
-        ):
-            result = subprocess.run(
-                [sys.executable, *command],
-                cwd=EXECUTED,
-                env={
-                    **{k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")},
-                    **execute.KERNEL_ENVIRONMENT,
-                    "PYTHONPATH": os.pathsep.join((str(ROOT / "tests"), str(ROOT))),
-                    "MIA_STORE": str(EXECUTED / "store"),
-                    "IPYTHONDIR": str(ipython),
-                },
-                capture_output=True,
-                text=True,
-            )
-            said = f"{result.stdout}{result.stderr}"
-            assert result.returncode == 0, f"{source.name} on digits:\n{said}"
+        with environment(MIA_STORE=str(EXECUTED / "store")):
+            trainings.run_trainings(notebook, cell.values)
+        papermill.execute_notebook(source, path, given, prepare_only=True, progress_bar=False)
+        _nbval(path)
         seconds = time.monotonic() - began
         decided = {"run": cell.run, "parts": cell.parts}
         execute.sign(path, **decided, dataset="digits", given=given, seconds=seconds)
     return path
+
+
+def _nbval(path: Path) -> None:
+    ipython = EXECUTED / "ipython"
+    startup = ipython / "profile_default/startup/no_training.py"
+    startup.parent.mkdir(parents=True, exist_ok=True)
+    startup.write_text(NO_TRAINING, "utf-8")
+    command = [sys.executable, "-m", "pytest", "-o", "addopts=", "-q", "--color=no", "--nbval-lax"]
+    result = subprocess.run(
+        [*command, "--nbval-current-env", "-p", "nbval_outputs", path.name],
+        cwd=EXECUTED,
+        env={
+            **{k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")},
+            **execute.KERNEL_ENVIRONMENT,
+            "PYTHONPATH": os.pathsep.join((str(ROOT / "tests"), str(ROOT))),
+            "MIA_STORE": str(EXECUTED / "store"),
+            "IPYTHONDIR": str(ipython),
+        },
+        capture_output=True,
+        text=True,
+    )
+    said = f"{result.stdout}{result.stderr}"
+    assert result.returncode == 0, f"{path.name} on digits:\n{said}"
 
 
 @pytest.fixture(scope="session")
