@@ -298,6 +298,7 @@ def test_the_game_is_played_by_keyboard_and_counts(browser, gallery):
         members = figure.locator(".is-member").count()
         first = "is-member" in tiles.first.get_attribute("class")
         assert members == 6 and mine == (7 if first else 5) and 0 <= its <= 12
+        assert figure.evaluate("figure => figure.contains(document.activeElement)"), "focus is lost"
 
 
 def test_a_photograph_shows_its_standing_under_every_attack(browser, gallery):

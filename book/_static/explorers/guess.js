@@ -28,7 +28,7 @@
     }, [
       mia.element("img", { src: photo.photograph, width: 72, height: 72,
         alt: `photograph ${i + 1}: ${photo.class}` }), told[i]]));
-    const say = mia.element("p", { class: "explorer-say", "aria-live": "polite", text:
+    const say = mia.element("p", { class: "explorer-say", "aria-live": "polite", tabindex: "-1", text:
       `Six of these twelve photographs were in the training set. Mark them, if you can tell.` });
     const answers = () => {
       photos.forEach((photo, i) => {
@@ -48,6 +48,7 @@
       });
       const mine = mia.score(guesses, photos), its = mia.score(photos.map((p) => p.accused), photos);
       say.textContent = `You were right about ${mine} of 12, LiRA about ${its}. A coin gets 6 on average.`;
+      say.focus(); // the button goes: a keyboard stays here
       next.hidden = true;
     };
     const next = mia.element("button", { type: "button", class: "explorer-next",
