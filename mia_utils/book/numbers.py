@@ -26,20 +26,20 @@ def renumber(env, root: str) -> None:
 
 
 def _wrap(app) -> None:
+    """Renumber between the two steps of Sphinx: sections are counted, figures not yet."""
     from sphinx.environment.collectors.toctree import TocTreeCollector
 
-    count = TocTreeCollector.assign_section_numbers
+    count = TocTreeCollector.assign_figure_numbers
 
     def assign(self, env) -> list[str]:
-        changed = count(self, env)
         renumber(env, str(app.srcdir))
-        return changed
+        return count(self, env)
 
     if count.__qualname__ != assign.__qualname__:  # several builds in one process
-        TocTreeCollector.assign_section_numbers = assign
+        TocTreeCollector.assign_figure_numbers = assign
 
 
 def setup(app) -> dict:
-    """Register with Sphinx; when the builder starts, all extensions have replaced what they replace."""
+    """Register with Sphinx."""
     app.connect("builder-inited", _wrap)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
