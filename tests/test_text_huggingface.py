@@ -8,7 +8,7 @@ import pytest
 from mia_utils import InputError
 from mia_utils.__main__ import main
 from mia_utils.text.attacks import MinKPlusPlusAttack, NeighbourhoodAttack
-from mia_utils.text.huggingface import CausalModel, ask_causal
+from mia_utils.text.huggingface import CausalModel, _perturbed, ask_causal
 
 transformers = pytest.importorskip("transformers")
 torch = pytest.importorskip("torch")
@@ -131,6 +131,22 @@ def test_lower_case_and_neighbours_are_asked_too(folders):
     assert NeighbourhoodAttack().score(outputs).shape == (1, 2)
 
 
+def test_neighbours_are_made_by_the_number(folders):
+    model = CausalModel(folders[True])
+    texts = [" ".join(WORDS), "the cat sat on a mat"] * 10
+    first, again, other = (
+        ask_causal(model, texts, [1, 0] * 10, neighbours=3, seed=seed).neighbour_log_probs
+        for seed in (0, 0, 1)
+    )
+    assert first.shape == (1, 20, 3)
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
+    rows = model.tokens(texts)
+    near = _perturbed(rows, [0, 0])
+    differing = [np.not_equal(a, b) for a, b in zip(rows, near, strict=True)]
+    assert not any(row[0] for row in differing) and 0.02 < np.mean(np.concatenate(differing)) < 0.12
+
+
 @pytest.mark.parametrize(("texts", "options", "message"), [
     (["the cat", ""], {}, r"document 1 \(''\) has 0 tokens"),
     (["the cat", "cat"], {}, r"document 1 \('cat'\) has 1 token;.*leave it out"),
@@ -138,6 +154,7 @@ def test_lower_case_and_neighbours_are_asked_too(folders):
     ([], {}, "no documents"),
     ("the cat", {}, "one text a document"),
     (["the cat", "a mat"], {"neighbours": [["a cat"], []]}, "all of one length"),
+    (["the cat", "a mat"], {"neighbours": -1}, "neighbours=-1; expected a number of at least 0"),
     (["the cat", "a mat"], {"neighbours": [["a cat"]]}, "1 lists of 1 to 1 texts; expected 2"),
 ])  # fmt: skip
 def test_documents_that_cannot_be_asked_about_are_named(folders, texts, options, message):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from numbers import Integral
 from typing import NamedTuple
 
 import numpy as np
@@ -170,9 +171,9 @@ class CausalModel:
             place = offsets[document] + first - 1
             found[:, place : place + end - first] = said.cpu().numpy()
 
-    def means(self, texts: Sequence[str], names: Sequence | None = None) -> np.ndarray:
-        """Mean log-probability of each text's tokens, float32 (texts,)."""
-        found, offsets = self.ask(self.tokens(texts, names))
+    def means(self, rows: Sequence[Sequence[int]]) -> np.ndarray:
+        """Mean log-probability of each row's tokens but the first, float32 (rows,)."""
+        found, offsets = self.ask(rows)
         sums = np.add.reduceat(found[0], offsets[:-1], dtype=np.float64)
         return (sums / np.diff(offsets)).astype(np.float32)
 
@@ -183,11 +184,12 @@ def ask_causal(
     members,
     *,
     lowercase: bool = False,
-    neighbours: Sequence[Sequence[str]] | None = None,
+    neighbours: int | Sequence[Sequence[str]] = 0,
     ids=None,
     groups=None,
     evaluated=None,
     fingerprint: str = "",
+    seed: int = 0,
 ) -> TokenOutputs:
     """What a Hugging Face causal language model says of documents.
 
@@ -201,8 +203,10 @@ def ask_causal(
     members : bool (D,), or ids of members
     lowercase : bool
         Ask about the texts in lower case too.
-    neighbours : D sequences of P texts, optional
-        Perturbed versions of each text, about which it is asked too.
+    neighbours : int, or D sequences of P texts
+        Perturbed versions of each text, about which it is asked too. A number makes so many, in
+        which one token in ten is another one of the documents, drawn by frequency and `seed`;
+        Mattern et al. (2023) let a masked language model choose better ones.
     ids, groups, evaluated, fingerprint
         As `TokenOutputs` has them.
 
@@ -216,19 +220,15 @@ def ask_causal(
         raise InputError("texts is one text; expected a list, one text a document")
     model = model if isinstance(model, CausalModel) else CausalModel(model)
     texts, names = list(texts), range(len(texts)) if ids is None else list(ids)
-    (log_probs, mean, std, ranks), offsets = model.ask(model.tokens(texts, names))
+    rows = model.tokens(texts, names)
+    (log_probs, mean, std, ranks), offsets = model.ask(rows)
     other: dict = {}
     if lowercase:
-        other["lowercase_log_probs"] = model.means([text.lower() for text in texts], names)
-    if neighbours is not None:
-        counts = {len(each) for each in neighbours}
-        if len(neighbours) != len(texts) or len(counts) != 1 or counts == {0}:
-            raise InputError(
-                f"neighbours: {len(neighbours)} lists of {min(counts, default=0)} to "
-                f"{max(counts, default=0)} texts; expected {len(texts)} lists, all of one length"
-            )
-        versions = [model.means(version, names) for version in zip(*neighbours, strict=True)]
-        other["neighbour_log_probs"] = np.stack(versions, axis=1)[None]
+        lower = model.tokens([text.lower() for text in texts], names)
+        other["lowercase_log_probs"] = model.means(lower)
+    if versions := _versions(model, rows, neighbours, names, seed):
+        means = [model.means(version) for version in versions]
+        other["neighbour_log_probs"] = np.stack(means, axis=1)[None]
     return TokenOutputs(
         log_probs,
         offsets,
@@ -243,3 +243,27 @@ def ask_causal(
         fingerprint=fingerprint,
         **other,
     )
+
+
+def _versions(model: CausalModel, rows, neighbours, names, seed: int) -> list[list[list[int]]]:
+    """Tokens of the perturbed documents, version by version."""
+    if isinstance(neighbours, Integral) and not isinstance(neighbours, bool):
+        if neighbours < 0:
+            raise InputError(f"neighbours={neighbours}; expected a number of at least 0, or texts")
+        return [_perturbed(rows, [seed, version]) for version in range(neighbours)]
+    counts = {len(each) for each in neighbours}
+    if len(neighbours) != len(rows) or len(counts) != 1 or counts == {0}:
+        raise InputError(
+            f"neighbours: {len(neighbours)} lists of {min(counts, default=0)} to "
+            f"{max(counts, default=0)} texts; expected {len(rows)} lists, all of one length"
+        )
+    return [model.tokens(version, names) for version in zip(*neighbours, strict=True)]
+
+
+def _perturbed(rows: Sequence[Sequence[int]], seed: Sequence[int]) -> list[list[int]]:
+    """Every row with one token in ten, but for the first, drawn anew from all rows."""
+    rng = np.random.default_rng(seed)
+    flat = np.concatenate([row[1:] for row in rows])
+    changed = np.where(rng.random(flat.size) < 0.1, rng.permutation(flat), flat)
+    parts = np.split(changed, np.cumsum([len(row) - 1 for row in rows])[:-1])
+    return [[row[0], *part.tolist()] for row, part in zip(rows, parts, strict=True)]
