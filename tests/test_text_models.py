@@ -312,6 +312,12 @@ def test_a_training_that_cannot_be(corpus, copies, config, said, tmp_path):
         train_text(corpus, copies, TextConfig(**SMALL | config), store=tmp_path, device="cpu")
 
 
+@pytest.mark.parametrize("jobs", ["two", 0, True, 1.5])
+def test_a_number_of_jobs_that_is_none(corpus, tmp_path, jobs):
+    with pytest.raises(InputError, match="jobs="):
+        train_text(corpus, np.ones(48, bool), store=tmp_path, jobs=jobs)
+
+
 @pytest.mark.parametrize(
     "settings, said",
     [

@@ -79,7 +79,7 @@ def train(
 
     seed = as_seed(seed)
     members, evaluated = _checked(masks, pool)
-    jobs = _jobs(jobs)
+    jobs = as_jobs(jobs)
     backend, scheduler = resolve_backend(backend, scheduler)
     device = named_device(device)
     precision = named_precision(precision, device)
@@ -137,8 +137,8 @@ def train(
     )
 
 
-def _jobs(jobs) -> int | None:
-    """None for the default."""
+def as_jobs(jobs) -> int | None:
+    """How many models are trained at a time, None for the default; raises InputError for no number."""
     if jobs is None or (isinstance(jobs, Integral) and jobs == -1):
         return None
     if isinstance(jobs, bool) or not isinstance(jobs, Integral) or jobs < 1:

@@ -13,6 +13,7 @@ from ..engine.backend import Outcome, in_processes, in_turn, on_cluster, resolve
 from ..engine.place import named_device, named_precision
 from ..engine.schedule import check_gpu, missing_models, run_into_store
 from ..engine.store import Store
+from ..engine.train import as_jobs
 from ..engine.work import circumstances, trained_into_store
 from ..errors import InputError
 from ..training.config import as_seed
@@ -59,8 +60,7 @@ def train_text(
     """
     seed = as_seed(seed)
     counts = _counts(copies, len(corpus))
-    if jobs is not None and jobs != -1 and (isinstance(jobs, bool) or jobs < 1):
-        raise InputError(f"jobs={jobs!r}; expected an integer >= 1, or -1 for all processors")
+    jobs = as_jobs(jobs)
     backend, scheduler = resolve_backend(backend, scheduler)
     device = named_device(device)
     precision = named_precision(precision, device)
@@ -81,7 +81,7 @@ def train_text(
     if missing := missing_models(specs, store):
         if backend == "loky":
             check_gpu(missing, store)
-        most = jobs if jobs and jobs > 0 else _default_jobs(device)
+        most = jobs or _default_jobs(device)
 
         def run(left: Sequence[TextSpec], wait: bool) -> Iterator[Outcome]:
             root = store.root.absolute()
