@@ -1,18 +1,21 @@
 """The same tasks on loky's processes and on a real Dask cluster: a scheduler and two workers."""
 
+import operator
 import os
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures.process import BrokenProcessPool
 
 import distributed
 import numpy as np
 import pytest
 from dask_cluster import Cluster
+from joblib import Parallel, delayed, executor
 
 from mia_utils import InputError, Pool, Store, TrainConfig, balanced_masks, train
-from mia_utils.engine.backend import resolve_backend
+from mia_utils.engine.backend import _processes, in_processes, resolve_backend
 
 CONFIG = TrainConfig(epochs=6, batch_size=16)
 FACTORY = """
@@ -65,6 +68,28 @@ def test_a_cluster_that_loses_a_worker_gives_what_loky_gives(pool, cluster, tmp_
     here = train(pool, masks, "cnn", CONFIG, store=tmp_path / "loky", jobs=2, progress=False)
     assert on_cluster.names == here.names
     np.testing.assert_array_equal(on_cluster.logits, here.logits)
+
+
+def test_processes_are_not_joblibs_which_others_take_and_stop(monkeypatch):
+    monkeypatch.setattr(executor, "_executor_args", None)  # as in a process that has just begun
+
+    def trained():
+        return dict(in_processes(operator.neg, [(1,), (2,)], jobs=2))
+
+    assert trained() == {0: None, 1: None}
+    assert Parallel(2)(delayed(operator.neg)(i) for i in range(3)) == [0, -1, -2]
+    assert trained() == {0: None, 1: None}
+    assert Parallel(2)(delayed(operator.neg)(i) for i in range(3)) == [0, -1, -2]
+
+
+def test_a_pool_of_processes_that_died_is_replaced():
+    pool = _processes(2)
+    assert _processes(2) is pool
+    os.kill(pool.submit(os.getpid).result(), signal.SIGKILL)
+    with pytest.raises(BrokenProcessPool):
+        while True:
+            pool.submit(int).result()
+    assert dict(in_processes(operator.neg, [(1,)], jobs=2)) == {0: None}
 
 
 @pytest.mark.parametrize("backend", ["loky", "dask"])

@@ -32,6 +32,9 @@ _ONE_THREAD = dict.fromkeys(
     ),
     "1",
 )
+_pools: dict[int, Executor] = {}
+"""Pools of processes by their size."""
+_lock = threading.Lock()
 Outcome = tuple[int, BaseException | None]
 """A task's place among the arguments, and what it raised."""
 
@@ -114,24 +117,38 @@ def in_processes(
     LostWorkers
         If one of them was killed.
     """
-    # joblib's own pool of processes, without its batches: one that can be stopped at once.
-    from joblib.externals.loky import get_reusable_executor
-
-    pool = get_reusable_executor(
-        jobs, timeout=_IDLE, initializer=_begin, initargs=(os.getpid(),), env=_ONE_THREAD
-    )
+    pool = _processes(jobs)
     try:
         # One task more than there are processes: none of them waits for its next.
         yield from _finished(pool, function, arguments, jobs + 1)
     except BrokenProcessPool as error:
+        _pools.pop(jobs, None)
         reason = " ".join(str(error).split())
         raise LostWorkers(
             f"a worker process was killed ({reason[:200]}); if memory ran out, take fewer jobs"
         ) from None
     except BaseException:
         # Also GeneratorExit, when the caller stops listening. Nobody waits for what still runs.
+        _pools.pop(jobs, None)
         pool.shutdown(wait=True, kill_workers=True)
         raise
+
+
+def _processes(jobs: int) -> Executor:
+    """The pool of the last call with so many processes: starting them costs seconds of imports.
+
+    It is not joblib's reusable one, which scikit-learn's `n_jobs` takes and stops as it likes.
+    """
+    from joblib.externals.loky import ProcessPoolExecutor
+
+    with _lock:
+        try:
+            _pools[jobs].submit(int).result()
+        except (KeyError, BrokenProcessPool):  # none yet, or one that died since
+            _pools[jobs] = ProcessPoolExecutor(
+                jobs, timeout=_IDLE, initializer=_begin, initargs=(os.getpid(),), env=_ONE_THREAD
+            )
+        return _pools[jobs]
 
 
 def _finished(
