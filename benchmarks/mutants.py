@@ -40,6 +40,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     _mutmut("none-of-this-name")  # makes the mutants and finds out which test reaches which
+    if not Path("mutants/mutmut-stats.json").exists():
+        sys.exit("mutants: the tests fail without any mutant; see above")
     starts = tuple(f.strip("/").removesuffix(".py").replace("/", ".") for f in arguments.folders)
     names = [name for name in _codes() if not starts or name.startswith(starts)]
     count = min(arguments.count, len(names))
