@@ -26,6 +26,7 @@ from ..training.generators import DrawnFrom, Generators
 from ..training.regularizer import Regularizer
 from ..training.worker import Place
 from .config import RECIPE, TextConfig
+from .distribution import told
 from .model import GPT, PrivateForm
 
 ANSWERS = ("log_probs", "mean", "std", "ranks")
@@ -93,13 +94,9 @@ def answers(model: GPT, tokens: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     for index in torch.arange(len(pieces.inputs)).split(_AT_ONCE):
         inputs, targets = pieces.rows(index, device)
         used = targets != _IGNORED
-        logs = functional.log_softmax(model(inputs)[used], dim=-1)
-        weights = logs.exp()
-        mean = (weights * logs).sum(dim=-1)
-        spread = (weights * (logs - mean[:, None]).square()).sum(dim=-1).sqrt()
-        said = logs.gather(1, targets[used][:, None])[:, 0]
-        ranks = (logs > said[:, None]).sum(dim=-1).float()  # exact: no vocabulary has 2^24 tokens
-        found.append(torch.stack([said, mean, spread, ranks]))
+        said = told(model(inputs)[used], targets[used])
+        # Ranks are exact as floats, too: no vocabulary has 2^24 tokens.
+        found.append(torch.stack([part.float() for part in said]))
     return torch.cat(found, dim=1).cpu().numpy()
 
 
