@@ -1,6 +1,7 @@
 """Models and data of all kinds are asked for their answers, and nothing of theirs runs unasked."""
 
 import pickle
+import shutil
 import sys
 
 import numpy as np
@@ -275,6 +276,16 @@ def test_image_folders(splits, tmp_path):
     assert len(material.pool) == 6 * len(splits)
     assert material.ids[0] == ("cat/0.png" if splits == ("",) else "test/cat/0.png")
     assert read_material(tmp_path / "pets", size=4).pool.shape == (4, 4, 3)
+
+
+def test_what_is_hidden_in_a_folder_is_no_record_and_a_class_may_be_called_train(tmp_path):
+    root = _images(tmp_path / "images")
+    (root / "cat/._0.png").write_bytes(b"a resource fork")
+    (root / "dog/.DS_Store").write_bytes(b"")
+    for name in (".ipynb_checkpoints", "__MACOSX", "train"):
+        shutil.copytree(root / "dog", root / name)
+    material = read_material(root)
+    assert material.pool.classes == ("cat", "dog", "train") and len(material.pool) == 9
 
 
 def test_links_that_lead_out_of_a_folder_are_refused(tmp_path):

@@ -9,6 +9,7 @@ import pytest
 from audited import answers
 
 from mia_utils.audit import audit, read_answers
+from mia_utils.audit.material import read_material
 from mia_utils.errors import InputError
 
 GIVEN = answers(records=60, leak=1.0)
@@ -284,3 +285,23 @@ def test_answers_of_unknown_order_of_classes_are_not_compared(tmp_path):
     other = saved(tmp_path, frame(NAMES[order], values=LOGITS[:, order], label=NAMES[LABELS]))
     with pytest.raises(InputError, match="list the classes in another order"):
         audit(target, other, accept=["copies"])
+
+
+@pytest.mark.parametrize("start", [0, 1])
+def test_an_index_written_beside_a_table_is_no_feature(start, tmp_path):
+    table = pd.DataFrame(np.random.default_rng(0).normal(size=(30, 2)), columns=["a", "b"])
+    table = table.assign(label=np.arange(30) % 2).set_index(np.arange(30) + start)
+    table.to_csv(tmp_path / "t.csv")
+    assert read_material(tmp_path / "t.csv").pool.shape == (2,)
+    table.set_index(np.arange(30)[::-1]).to_csv(tmp_path / "t.csv")
+    with pytest.raises(InputError, match="a column has no name"):
+        read_material(tmp_path / "t.csv")
+
+
+def test_a_table_of_features_from_a_german_spreadsheet(tmp_path):
+    table = pd.DataFrame({"alter": [30.5, 41.0, 17.25] * 4, "label": ["ja", "nein", "ja"] * 4})
+    table = table.assign(id=[f"{i:03d}" for i in range(12)])
+    table.to_csv(tmp_path / "t.csv", sep=";", decimal=",", index=False, encoding="utf-8-sig")
+    material = read_material(tmp_path / "t.csv")
+    assert material.ids[0] == "000" and material.pool.classes == ("ja", "nein")
+    np.testing.assert_allclose(material.pool.records[:, 0], table["alter"])

@@ -15,6 +15,7 @@ from ..data.pool import Pool
 from ..errors import InputError
 from ..naming import class_numbers
 from .tables import IDS, LABELS, Table, read_array, read_table, sha256
+from .text_tables import UNNAMED
 
 _SPLITS = ("train", "test", "val", "valid", "validation")
 
@@ -107,6 +108,11 @@ def _table(path, table: Table, classes, groups, sources) -> Material:
     ids = next((name for name in IDS if name in table), None)
     grouping = [name for name in table if name.startswith("group_") or name in groups]
     features = [name for name in table if name not in (labels, ids, *grouping)]
+    nameless = [name for name in features if name.startswith(UNNAMED)]
+    if nameless:
+        raise InputError(
+            f"{path}: a column has no name ({nameless[0]}); give it one if it is a feature, else remove it"
+        )
     texts = [name for name in features if table[name].dtype.kind not in "fiub"]
     if texts:
         raise InputError(
@@ -144,12 +150,10 @@ def _material(path, records, labels, ids, classes, groups, sources) -> Material:
 def _folder(folder: Path, classes, size: int | None) -> Material:
     root = folder.resolve()
     found: list[tuple[str, Path]] = []
-    for entry in sorted(folder.iterdir()):
-        if entry.is_dir() and entry.name in _SPLITS:
-            for inner in sorted(path for path in entry.iterdir() if path.is_dir()):
-                found += [(inner.name, file) for file in _images(inner, root)]
-        elif entry.is_dir():
-            found += [(entry.name, file) for file in _images(entry, root)]
+    for entry in _folders(folder):
+        inner = _folders(entry) if entry.name in _SPLITS else []
+        for group in inner or [entry]:  # a class may be called "train"
+            found += [(group.name, file) for file in _images(group, root)]
     if not found:
         raise InputError(f"{folder}: no images; expected {folder.name}/CLASS/IMAGE.png")
     names = sorted({name for name, _ in found}) if classes is None else list(classes)
@@ -172,9 +176,20 @@ def _folder(folder: Path, classes, size: int | None) -> Material:
     return Material(Pool.from_arrays(folder.name, records, labels, names), ids)
 
 
+def _folders(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not _hidden(path.name))
+
+
+def _hidden(name: str) -> bool:
+    """Is it what a system or a notebook keeps beside files: ._1.png, .ipynb_checkpoints, __MACOSX?"""
+    return name.startswith((".", "__MACOSX"))
+
+
 def _images(folder: Path, root: Path) -> list[Path]:
     files = []
     for path in sorted(folder.rglob("*")):
+        if any(map(_hidden, path.relative_to(folder).parts)):
+            continue
         if path.suffix.lower() not in suffixes() or not path.is_file():
             continue
         if not path.resolve().is_relative_to(root):

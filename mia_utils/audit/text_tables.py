@@ -16,6 +16,8 @@ import numpy as np
 from ..data.archive import one_line
 from ..errors import InputError
 
+UNNAMED = "Unnamed: "
+"""How pandas calls a column that has no name."""
 _MISSING = ("", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "None", "<NA>")
 _HEAD = 2**16  # bytes in which the separator is looked for
 _WHOLE = re.compile(r"[+-]?[0-9]+(\.0+)?")
@@ -83,10 +85,20 @@ def read_frame(path: Path, as_text: Callable[[str], bool]):
             f"{path}: one column, {str(head.columns[0])!r}; separate columns by commas, semicolons or "
             "tabs"
         )
+    if _counts(frame):
+        frame = frame.drop(columns=frame.columns[0])
     for name in frame.columns:
         if name not in texts and frame[name].dtype.kind not in "fiub":
             frame[name] = _numbers(frame[name], separator != ",", f"{path}: column {name!r}")
     return frame
+
+
+def _counts(frame) -> bool:
+    """Is the first column an index that was written beside the table: no name, and 0, 1, 2, ...?"""
+    if not (len(frame.columns) > 1 and str(frame.columns[0]).startswith(UNNAMED)):
+        return False
+    first = frame.iloc[:, 0].to_numpy()
+    return any(np.array_equal(first, np.arange(len(first)) + start) for start in (0, 1))
 
 
 def plain(texts: np.ndarray) -> np.ndarray:
