@@ -26,12 +26,12 @@ def test_the_front_door_prints_what_it_says(tmp_path, monkeypatch, capsys):
     assert (tmp_path / "report/report.html").exists()
 
 
-def test_advice_leads_to_headings_that_readers_meet():
+def test_advice_leads_to_chapters_that_readers_meet():
     for each in ADVICE:
         number = each.page.rsplit("/", 1)[1]
         assert contents.met(ROOT, f"{number}.ipynb") == each.page
         lines = (ROOT / f"notebooks/{number}.md").read_text("utf-8").splitlines()
-        assert f"# {each.chapter}" in lines and f"## {each.heading}" in lines
+        assert f"# {each.chapter}" in lines
 
 
 @pytest.mark.parametrize("address", ["https://example.org/mia/", "../_build/html", None])
@@ -44,9 +44,9 @@ def test_advice_is_linked_where_the_book_is_known(address, monkeypatch, tmp_path
     page = bs4.BeautifulSoup((tmp_path / "report.html").read_text("utf-8"), "html.parser")
     links = [a["href"] for a in page.find_all("a")]
     if address is None:
-        assert links == [] and "chapter “Defenses”: Regularization" in page.get_text()
+        assert links == [] and "chapter “Defenses”" in page.get_text()
     else:
-        first = f"{address.rstrip('/')}/book/runs/cifar10/08_defenses.html#regularization"
+        first = f"{address.rstrip('/')}/book/runs/cifar10/08_defenses.html"
         assert len(links) == len(ADVICE) and links[0] == first
 
 

@@ -1,4 +1,4 @@
-"""How to lower the risk, each with the place in the book that shows what it does and costs."""
+"""How to lower the risk, each with the chapter of the book that shows what it does and costs."""
 
 from __future__ import annotations
 
@@ -11,17 +11,15 @@ from ..errors import InputError
 
 
 class Advice(NamedTuple):
-    """What to do, and a chapter of the book with the heading that is about it."""
+    """What to do, the chapter of the book that is about it, and its page."""
 
     text: str
     chapter: str
-    heading: str
     page: str
 
     def link(self, address: str | None) -> str | None:
-        """Where the heading is in a book at this address."""
-        anchor = re.sub(r"[^a-z0-9]+", "-", self.heading.lower()).strip("-")
-        return address and f"{address.rstrip('/')}/{self.page}.html#{anchor}"
+        """Where the chapter is in a book at this address."""
+        return address and f"{address.rstrip('/')}/{self.page}.html"
 
 
 _DEFENSES = "book/runs/cifar10/08_defenses"
@@ -30,25 +28,21 @@ ADVICE = (
     Advice(
         "Stop training earlier, or regularise: most of what attacks find is overfitting.",
         "Defenses",
-        "Regularization",
         _DEFENSES,
     ),
     Advice(
         "Give back less: labels only, or few classes, and limit how often one person may ask.",
         "Defenses",
-        "Masks",
         _DEFENSES,
     ),
     Advice(
         "Train on more records, and drop duplicates and needless outliers.",
-        "Defenses",
-        "The most exposed records",
-        _DEFENSES,
+        "Claims",
+        "book/runs/cifar10/12_claims",
     ),
     Advice(
         "Train with differential privacy, the one defense that comes with a guarantee.",
         "Differential privacy",
-        "Training",
         _PRIVATE,
     ),
 )
