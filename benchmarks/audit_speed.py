@@ -100,9 +100,9 @@ def main(chosen: list[str]) -> int:
             "classes": classes,
             "reference models": models,
             "processor seconds": f"{took:.0f}",
-            "goal (s)": seconds or "",
+            "at most (s)": seconds or "",
             "GB": f"{used:.2f}",
-            "goal (GB)": memory,
+            "at most (GB)": memory,
         }
         print(rows[name], flush=True)
     table = pd.DataFrame([rows[name] for name in LIMITS if name in rows])
