@@ -186,8 +186,9 @@ def blind(data: AuditData, seed: int = 0) -> tuple[float, float, float, float] |
 def _judged(scores, truth: np.ndarray, seed: int) -> tuple[float, float, float, float]:
     """AUC with its interval, and p-value, of scores that were made in folds."""
     value, low, high = auc_interval(scores, truth)
-    # The folds learned from each other: twice the p-value of independent scores is on the safe side.
-    return value, low, high, min(1.0, 2 * auc_p_value(scores, truth, seed))
+    # The folds learned from each other: of 3,500 sound sets 0.5 % had a p-value of independent scores
+    # below 0.001, and 0.1 % one below 0.0002.
+    return value, low, high, min(1.0, 5 * auc_p_value(scores, truth, seed))
 
 
 def _kinds(outputs: Outputs) -> tuple[np.ndarray, np.ndarray]:
