@@ -23,6 +23,7 @@ from ..text.attacks import (
     NeighbourhoodAttack,
     PerplexityAttack,
     ZlibAttack,
+    given,
 )
 from ..text.blind import blind_scores
 from ..text.outputs import TokenOutputs
@@ -186,14 +187,15 @@ def _text_table(path: Path, groups: Sequence[str]) -> dict:
 
 def perplexity(data: AuditData, rows: np.ndarray) -> float:
     """exp of the mean loss of the tokens of some documents, by position, under the first model."""
-    tokens = data.tokens
+    tokens = given(data.tokens)
     sums = np.add.reduceat(tokens.log_probs[0], tokens.offsets[:-1], dtype=np.float64)
     return float(np.exp(-sums[rows].sum() / tokens.lengths[rows].sum()))
 
 
 def blind_of_documents(data: AuditData, rows: np.ndarray, truth: np.ndarray, seed: int):
     """Scores (n,) of documents by their words and groups, without the model."""
-    words = [data.tokens.texts[row] for row in rows]
+    texts = given(given(data.tokens).texts)
+    words = [texts[row] for row in rows]
     for name, values in data.groups.items():
         own = [re.sub(r"\W", "_", f"group {name} {value}") for value in values[rows]]
         words = [f"{text} {group}" for text, group in zip(words, own, strict=True)]

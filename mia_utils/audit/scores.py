@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from sklearn.ensemble import HistGradientBoostingClassifier
@@ -207,7 +208,8 @@ def score(
         progress(recipe.title)
         try:
             if recipe.fitted == "tokens":
-                scores, used = recipe.make(online).score(tokens)[0], None
+                answers: Any = tokens
+                scores, used = recipe.make(online).score(answers)[0], None
             else:
                 scores, used = _score(name, recipe, target, shadows, online, known, fold)
         except InputError as error:

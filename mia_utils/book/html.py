@@ -161,7 +161,8 @@ def page_facts(root: str | os.PathLike, docname: str) -> dict:
     else:  # executed before a run kept them
         told["time, machine and versions"] = "not recorded"
     options = "".join(f" -p {name} {shlex.quote(str(value))}" for name, value in given.items())
-    number = notebooks.NAME.fullmatch(PurePosixPath(docname).name)[1]
+    found = notebooks.NAME.fullmatch(PurePosixPath(docname).name)
+    number = found[1] if found else ""
     return {"told": told, "repeat": f"mia run {number}{options}"}
 
 

@@ -38,7 +38,8 @@ def number_of(chapter: str | os.PathLike) -> str:
     >>> number_of("notebooks/06b_rmia.ipynb")
     '6b'
     """
-    return NAME.fullmatch(Path(chapter).stem)[1].lstrip("0")
+    found = NAME.fullmatch(Path(chapter).stem)
+    return found[1].lstrip("0") if found else ""
 
 
 def find_chapter(name: str | os.PathLike, root: str | os.PathLike = ".") -> Path:

@@ -36,7 +36,7 @@ def _wrap(app) -> None:
         return count(self, env)
 
     if count.__qualname__ != assign.__qualname__:  # several builds in one process
-        TocTreeCollector.assign_figure_numbers = assign
+        TocTreeCollector.assign_figure_numbers = assign  # type: ignore[method-assign]
 
 
 def setup(app) -> dict:

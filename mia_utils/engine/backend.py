@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from typing import Any
 
 from ..errors import InputError
 
@@ -134,7 +135,7 @@ def in_processes(
         raise
 
 
-def _processes(jobs: int) -> Executor:
+def _processes(jobs: int) -> Any:
     """The pool of the last call with so many processes: starting them costs seconds of imports.
 
     It is not joblib's reusable one, which scikit-learn's `n_jobs` takes and stops as it likes.

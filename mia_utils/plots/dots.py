@@ -51,7 +51,7 @@ def dots(
                     textcoords="offset points", fontsize=8.5, color=FAINT)  # fmt: skip
     for place, (name, values) in enumerate(rows.items()):
         colour = (attack_style(attack or name) or {"color": MEMBER})["color"]
-        if name in (spans or {}):
+        if spans and name in spans:
             ax.plot(spans[name], (place, place), color=colour, alpha=0.3, linewidth=5)
         ax.plot(values, np.full(np.size(values), place), "o", color=colour, markersize=5, alpha=0.8)
     return figure
@@ -83,7 +83,7 @@ def dumbbells(
         raise InputError(f"plots.dumbbells got {len(rows)} rows, and spans of others: {unknown}")
     figure, ax = _axes(list(rows), xlabel)
     for place, (name, pair) in enumerate(rows.items()):
-        if name in (spans or {}):
+        if spans and name in spans:
             ax.plot(spans[name], (place, place), color=MEMBER, alpha=0.25, linewidth=6)
         ax.plot(pair, (place, place), color=FAINT, linewidth=1.2)
     y = np.arange(len(rows))
