@@ -150,9 +150,11 @@ def test_blocks_of_tokens_change_nothing(some, monkeypatch):
     part = some.judged_on(used)
     attacks = (PerplexityAttack(window=5), MinKPlusPlusAttack(), ZlibAttack())
     before = [attack.score(part) for attack in attacks]
-    monkeypatch.setattr("mia_utils.text.attacks._AT_ONCE", 50)
+    records = as_records(some).logits
+    monkeypatch.setattr("mia_utils.text.windows.AT_ONCE", 50)
     for attack, expected in zip(attacks, before, strict=True):
         np.testing.assert_array_equal(attack.score(part), expected)
+    np.testing.assert_array_equal(as_records(some).logits, records)
 
 
 # ---- reference models ----

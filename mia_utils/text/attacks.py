@@ -13,10 +13,9 @@ import numpy as np
 from ..attacks import Attack, Needs, arguments
 from ..errors import InputError
 from .outputs import TokenOutputs, check_tokens
-from .windows import AGGREGATES, Windows, cut, lowest_means, means, together
+from .windows import AGGREGATES, Windows, blocks, cut, lowest_means, means, together
 
 T = TypeVar("T")
-_AT_ONCE = 2**22  # tokens
 _LEAST = 1e-12  # loss of a document that a model knows by heart: a ratio stays a number
 WAYS = {
     "texts": "the documents' texts: write outputs.replace(texts=[...]), one a document",
@@ -91,8 +90,7 @@ class TokenAttack(Attack):
 
     def _score_model(self, target: TokenOutputs, model: int, used: np.ndarray) -> np.ndarray:
         rows, scores = np.flatnonzero(used), []
-        block = (target.offsets[rows] - target.offsets[rows[0]]) // _AT_ONCE
-        for part in np.split(rows, np.flatnonzero(np.diff(block)) + 1):
+        for part in (rows[place] for place in blocks(target.offsets[rows])):
             begin, end = target.offsets[part[0]], target.offsets[part[-1] + 1]
             values = self._values(target, model, slice(begin, end))
             windows = cut(

@@ -22,7 +22,7 @@ from ..errors import DesignWarning, InputError
 from ..outputs import Outputs
 from .attacks import check_windows
 from .outputs import TokenOutputs, check_tokens
-from .windows import Windows, cut, means, together
+from .windows import Windows, cut, means_of_row, together
 
 _SUREST = -100.0  # log(1 - p) where p rounds to 1
 _LEAST = 1e-12  # loss below which a ratio would be of rounding errors
@@ -40,7 +40,7 @@ def as_records(outputs: TokenOutputs, windows: Windows | None = None, ids=None) 
     document = windows.document
     logits = np.empty((len(outputs), document.size, 2), np.float32)
     for model, log_probs in enumerate(outputs.log_probs):
-        log_p = np.minimum(means(np.asarray(log_probs, dtype=np.float64), windows), 0.0)
+        log_p = np.minimum(means_of_row(log_probs, windows), 0.0)
         with np.errstate(divide="ignore"):
             logits[model, :, 0] = np.maximum(np.log(-np.expm1(log_p)), _SUREST)
         logits[model, :, 1] = log_p

@@ -7,6 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 AGGREGATES = ("max", "mean")
+AT_ONCE = 2**22
+"""Tokens that are held in double precision at once."""
 
 
 class Windows(NamedTuple):
@@ -43,6 +45,12 @@ def cut(starts: np.ndarray, stops: np.ndarray, window: int | None) -> Windows:
     return Windows(np.maximum(last - window, starts[document]), last, document)
 
 
+def blocks(starts: np.ndarray) -> list[np.ndarray]:
+    """Positions 0 .. n-1 of ascending starts (n,), in parts that span about `AT_ONCE` tokens."""
+    ends = np.flatnonzero(np.diff((starts - starts[0]) // AT_ONCE)) + 1
+    return np.split(np.arange(starts.size), ends)
+
+
 def together(values: np.ndarray, document: np.ndarray, aggregate: str) -> np.ndarray:
     """The largest ("max") or the mean value of each document's windows, (..., W) to (..., D)."""
     first = np.flatnonzero(np.diff(document, prepend=-1))
@@ -57,6 +65,17 @@ def means(values: np.ndarray, windows: Windows) -> np.ndarray:
     # Every second sum is of what lies between two windows; a stop may be the end of the values.
     sums = np.add.reduceat(np.append(values, 0.0), bounds)[::2]
     return sums / (windows.stops - windows.starts)
+
+
+def means_of_row(row: np.ndarray, windows: Windows) -> np.ndarray:
+    """As `means`, of a row that may be memory-mapped: a few million of its values at a time."""
+    found = np.empty(windows.starts.size)
+    for part in blocks(windows.starts):
+        starts, stops = windows.starts[part], windows.stops[part]
+        values = np.asarray(row[starts[0] : stops[-1]], dtype=np.float64)
+        shifted = Windows(starts - starts[0], stops - starts[0], windows.document[part])
+        found[part] = means(values, shifted)
+    return found
 
 
 def lowest_means(values: np.ndarray, windows: Windows, share: float) -> np.ndarray:
