@@ -48,7 +48,7 @@ def test_the_report_is_what_its_schema_says_and_a_page(report):
     jsonschema.validate(json.loads(report.json()), schema())
     page = report.html()
     assert "Privacy audit of a language model" in page and "Min-K%++" in page
-    assert "of a classifier" not in page
+    assert "of a classifier" not in page and "one copy of every text" in page
 
 
 def test_scores_are_those_of_the_attacks(report):

@@ -9,7 +9,7 @@ from audited import answers
 from conftest import ROOT
 
 from mia_utils.audit import Limit
-from mia_utils.audit.advice import ADVICE, book_address
+from mia_utils.audit.advice import ADVICE, TEXT_ADVICE, book_address
 from mia_utils.book import contents
 from mia_utils.cli.main import main
 from mia_utils.errors import InputError
@@ -27,7 +27,7 @@ def test_the_front_door_prints_what_it_says(tmp_path, monkeypatch, capsys):
 
 
 def test_advice_leads_to_chapters_that_readers_meet():
-    for each in ADVICE:
+    for each in (*ADVICE, *TEXT_ADVICE):
         number = each.page.rsplit("/", 1)[1]
         assert contents.met(ROOT, f"{number}.ipynb") == each.page
         lines = (ROOT / f"notebooks/{number}.md").read_text("utf-8").splitlines()

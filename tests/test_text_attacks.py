@@ -192,6 +192,18 @@ def test_documents_and_records_give_the_same_scores_and_threshold(attack, leaky)
     assert not hasattr(attack, "threshold_")
 
 
+@pytest.mark.parametrize("window", [None, 8])
+def test_a_threshold_is_set_by_hand_in_either_of_the_two(leaky, window):
+    shadow, _, target = leaky
+    for attack in (
+        DocumentAttack(LiRA(), window=window, threshold=0.5),
+        DocumentAttack(LiRA(threshold=0.5), window=window),
+    ):
+        scores = attack.fit(shadow).score(target)
+        assert attack.threshold_ == attack.score_threshold == 0.5
+        np.testing.assert_array_equal(attack.predict(target), scores >= 0.5)
+
+
 def test_windows_are_compared_each_with_itself(leaky):
     shadow, _, target = leaky
     scores = DocumentAttack(LiRA(), window=8).fit(shadow).score(target)

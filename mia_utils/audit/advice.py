@@ -47,6 +47,28 @@ ADVICE = (
     ),
 )
 
+_TEXT = ("Text generation", "book/runs/cifar10-mini/16_text_generation")
+TEXT_ADVICE = (
+    Advice("Leave one copy of every text: what stands there often is what comes back.", *_TEXT),
+    Advice("Pass over the texts few times, once if there are enough of them.", *_TEXT),
+    Advice(
+        "Take out of the texts what nobody may learn: names, numbers, keys. That hides these, and "
+        "not that a text was used.",
+        *_TEXT,
+    ),
+    Advice(
+        "Give back less: no log-probabilities, or those of few tokens. Attacks with reference models "
+        "lose less by it.",
+        *_TEXT,
+    ),
+    Advice(
+        "Train with differential privacy, the one defense that comes with a guarantee; say for what: "
+        "a document, or an author.",
+        *_TEXT,
+    ),
+)
+"""For language models."""
+
 
 def book_address(given: str | None = None) -> str | None:
     """Where the book is: as given, else $MIA_BOOK, else what the installed package says.

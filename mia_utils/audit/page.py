@@ -9,7 +9,7 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from . import svg
-from .advice import ADVICE, book_address
+from .advice import ADVICE, TEXT_ADVICE, book_address
 from .verdict import percent
 
 _SIDE = 96  # pixels of a picture
@@ -29,6 +29,7 @@ def render(content: dict, pictures: np.ndarray | None = None, book: str | None =
         Where links into the book lead: see `book_address`. Without one its chapters are named.
     """
     address = book_address(book)
+    advice = TEXT_ADVICE if content["subject"]["scale"] == "log-probabilities" else ADVICE
     environment = Environment(
         loader=PackageLoader("mia_utils.audit"),
         autoescape=True,
@@ -54,7 +55,7 @@ def render(content: dict, pictures: np.ndarray | None = None, book: str | None =
         exposure_figure=svg.exposure(content["exposure"]),
         thumbs=thumbs,
         delta=next((f"{r['epsilon']['delta']:g}" for r in content["attacks"] if r["epsilon"]), "0"),
-        advice=[(each, each.link(address)) for each in ADVICE],
+        advice=[(each, each.link(address)) for each in advice],
         ranked_groups=sorted(content["groups"], key=_by_p)[:_MOST_GROUPS],
     )
 

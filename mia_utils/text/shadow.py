@@ -107,7 +107,8 @@ class DocumentAttack(Attack):
     aggregate : "mean" or "max"
         Of the windows' scores.
     threshold : float, optional
-        Set by hand, in the unit of the score; else from shadow models that are left out in turn.
+        Set by hand, in the unit of the score (as that of `attack` may be); else from shadow models
+        that are left out in turn.
 
     Attributes
     ----------
@@ -175,6 +176,8 @@ class DocumentAttack(Attack):
         self.attack_ = clone(self.attack).set_params(**by_hand).fit(records, known)
         scores = together(self.attack_.left_out_scores_, windows.document, self.aggregate)
         self._set_threshold(scores, shadow.members[self.attack_.left_out_])
+        if self.attack_.threshold is not None:  # set by hand, of either of the two
+            self.threshold_ = self.attack_.threshold_
         return self
 
     def score(self, target: TokenOutputs) -> np.ndarray:
