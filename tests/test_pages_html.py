@@ -78,6 +78,19 @@ def test_a_chapter_says_how_it_was_made_and_how_to_repeat_it(tmp_path):
     }
 
 
+@pytest.mark.parametrize("text", ["", "notes"])
+def test_a_chapter_on_texts_names_its_text_and_no_data_set(tmp_path, text):
+    cell = new_code_cell(f"text = {text!r}", metadata={"tags": ["parameters"]})
+    notebook = new_notebook(
+        cells=[cell], metadata={"mia": {"dataset": "cifar10-mini", "parameters": {}}}
+    )
+    path = tmp_path / "book/runs/cifar10-mini/16_x.ipynb"
+    path.parent.mkdir(parents=True)
+    nbformat.write(notebook, path)
+    told = html.page_facts(tmp_path, "book/runs/cifar10-mini/16_x")["told"]
+    assert told["text"] == (text or "the standard library of Python") and "data set" not in told
+
+
 def test_formulas_of_several_lines_get_an_environment_and_others_none():
     assert html._tex("a = b") == "a = b"
     assert html._tex(r"a \\ b") == r"\begin{aligned}a \\ b\end{aligned}"

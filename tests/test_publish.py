@@ -230,6 +230,16 @@ def test_the_data_set_is_the_given_one_or_the_default():
     assert publish.dataset_of(executed()) == "cifar10-mini"
 
 
+def test_a_larger_run_of_a_chapter_on_texts_stands_beside_the_default_one():
+    notebook = new_notebook(
+        cells=[new_code_cell("text = ''\nepochs = 2", metadata={"tags": ["parameters"]})]
+    )
+    notebook.metadata["mia"] = {"parameters": {}}
+    assert publish.dataset_of(notebook) == "cifar10-mini"
+    notebook.metadata["mia"] = {"parameters": {"epochs": 9}}
+    assert publish.dataset_of(notebook) == "text"
+
+
 # ---- notebooks of anybody ----
 
 

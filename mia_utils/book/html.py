@@ -152,7 +152,10 @@ def page_facts(root: str | os.PathLike, docname: str) -> dict:
     given = record.get("parameters", {})
     values = {**notebooks.parameters(notebook), **given}
     made = record.get("made", {})
-    told = {"data set": title(str(record.get("dataset", "")))}
+    if "text" in values:
+        told = {"text": values["text"] or "the standard library of Python"}
+    else:
+        told = {"data set": title(str(record.get("dataset", "")))}
     if "seed" in values:
         told["seed"] = values["seed"]
     if made:
