@@ -361,6 +361,26 @@ def test_terms_explain_themselves_by_mouse_and_keyboard(browser, site, html):
         assert card.is_visible()
 
 
+@pytest.mark.parametrize("width", [360, 1280])
+def test_the_contents_open_and_close(browser, site, width):
+    with Visit(browser, f"{site}{CHAPTER}.html", width=width) as visit:
+        page = visit.page
+        entry = page.get_by_role("link", name="Glossary", exact=True).first
+        shown = entry.is_visible()
+        assert shown == (width > 1000)
+        page.locator(".primary-toggle:visible").first.click()
+        entry.wait_for(state="hidden" if shown else "visible")
+        if not shown:
+            page.keyboard.press("Escape")
+            entry.wait_for(state="hidden")
+            page.locator(".secondary-toggle:visible").first.click()
+            page.locator(".bd-toc-nav a, .page-toc a").first.wait_for(state="visible")
+            page.keyboard.press("Escape")
+            page.locator(".search-button:visible").first.click()
+            page.locator("#pst-search-dialog input").wait_for(state="visible")
+        assert visit.said == []
+
+
 def test_on_paper_everything_is_open(browser, site):
     with Visit(browser, f"{site}{CHAPTER}.html") as visit:
         page = visit.page

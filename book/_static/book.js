@@ -58,7 +58,7 @@ function searchWithoutServer() {
   if (results) {
     const note = document.createElement("p");
     note.className = "search-note";
-    note.textContent = "Opened from a file: titles are searched and shown; excerpts need a server "
+    note.textContent = "Opened from a file: pages that match are named; excerpts need a server "
       + "(python -m http.server in this folder).";
     results.before(note);
   }
