@@ -73,6 +73,16 @@ def test_nobody_to_learn_from(members):
         blind_scores([WORDS[0]] * 9, members)
 
 
+@pytest.mark.parametrize(("texts", "members", "message"), [
+    (["a"] * 4, [True, False], r"4 texts and members of shape \(2,\)"),
+    ([1, 2, 3, 4], [1, 0, 1, 0], "texts hold 1"),
+    (["a"] * 4, [1, 0, 2, 0], "hold 2"),
+])  # fmt: skip
+def test_texts_and_members_that_do_not_fit(texts, members, message):
+    with pytest.raises(InputError, match=message):
+        blind_scores(texts, members)
+
+
 # ---- limits of the interface ----
 
 

@@ -91,6 +91,7 @@ def test_some_models_and_documents():
         outputs.select(documents=[0, 0])
     with pytest.raises(InputError, match="there are 3"):
         outputs.select(documents=[3])
+    assert "0 documents" in repr(outputs.select(documents=[]))
 
 
 def test_the_repr_says_what_was_understood():
@@ -144,6 +145,10 @@ HOSTILE = [
     ({"neighbour_log_probs": np.zeros((2, 3, 0))}, "neighbours"),
     ({"neighbour_log_probs": np.ones((2, 3, 1))}, "at most 0"),
     ({"groups": {"year": [1, 2]}}, "group 'year'"),
+    ({"groups": ["2001", "2002", "2003"]}, "expected a dict from a name"),
+    ({"texts": 5}, "texts are 5"),
+    ({"ids": ["x", "y", "z"], "log_probs": values(4, np.nan)}, "token 1 of document y"),
+    ({"ids": ["x", "y", "z"], "offsets": [0, 3, 3, 10]}, "document y is empty"),
     ({"names": ("a",)}, "1 names for 2 models"),
 ]  # fmt: skip
 
@@ -159,6 +164,7 @@ def test_what_has_no_meaning_is_refused_in_one_line(changes, message):
     ([[-1.0, -1.0], []], {}, "document 1 is empty"),
     ([[-1.0, -1.0], [-1.0]], {}, "document 1 has one"),
     ([], {}, "one sequence of numbers a document"),
+    ([[None, -1.0], [-1.0, -2.0]], {}, "nan at token 0 of document 0.*first token"),
     ([-1.0, -2.0], {}, "one sequence of numbers a document"),
     ([[[-1.0, -1.0], [-1.0, -2.0]], [[-1.0, -1.0], [-1.0] * 3]], {},
      "model 1: document 1 has 3 tokens, elsewhere 2"),

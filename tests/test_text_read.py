@@ -183,3 +183,31 @@ def test_archives_that_cannot_be_read_are_refused(tmp_path, fields, message):
     np.savez(tmp_path / "a.npz", **{"members": [True]} | fields)
     with pytest.raises(InputError, match=message):
         read_tokens(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize(("text", "ids"), [
+    ("document,log_prob,member\n1,-1,1\n1,-2,1\n2,-3,0\n2,-4,0\n", [1, 2]),
+    ("document;log_prob;member\n1;-1,0;1\n1;-2,0;1\n2;-3,0;0\n2;-4,0;0\n", [1, 2]),
+    ("Document\tLogProb\tMember\n1\t-1\tTRUE\n1\t-2\tTRUE\n2\t-3\tFALSE\n2\t-4\tFALSE\n", [1, 2]),
+    ("\ufeffdocument, log_prob, member\n007,-1,1\n007,-2,1\n7,-3,0\n7,-4,0\n", ["007", "7"]),
+])  # fmt: skip
+def test_tables_as_programs_write_them(tmp_path, text, ids):
+    (tmp_path / "a.csv").write_text(text, encoding="utf-8")
+    assert holds_tokens(tmp_path / "a.csv")
+    found, names = read_named(tmp_path / "a.csv")
+    np.testing.assert_array_equal(found.log_probs, [[-1, -2, -3, -4]])
+    assert found.members.tolist() == [[True, False]] and names.tolist() == list(map(str, ids))
+    assert found.offsets.tolist() == [0, 2, 4]
+
+
+@pytest.mark.parametrize(("rows", "message"), [
+    ("a,-1,1\na,,1\nb,-1,0\nb,-1,0", "nan at token 1 of document a"),
+    ("a,-1,1\n,-2,1\nb,-1,0\nb,-1,0", "row 1 has nothing under document"),
+    ("a,-1,1\na,-2,1\nb,-1,\nb,-1,0", "row 2 has nothing under member"),
+    ("a,-1,yes\na,-2,yes\nb,-1,no\nb,-1,no", "members are texts .'yes'"),
+    ("a,-1,1\na,x,1\nb,-1,0\nb,-1,0", "log_probs are texts"),
+])  # fmt: skip
+def test_gaps_and_words_in_a_table_are_named(tmp_path, rows, message):
+    (tmp_path / "a.csv").write_text(f"document,log_prob,member\n{rows}\n", encoding="utf-8")
+    with pytest.raises(InputError, match=message):
+        read_tokens(tmp_path / "a.csv")

@@ -14,8 +14,8 @@ from ..data.memory import check_memory
 from ..data.pool import Pool
 from ..errors import InputError
 from ..naming import class_numbers
+from ..text_tables import UNNAMED
 from .tables import IDS, LABELS, Table, read_array, read_table, sha256
-from .text_tables import UNNAMED
 
 _SPLITS = ("train", "test", "val", "valid", "validation")
 

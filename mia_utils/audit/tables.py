@@ -20,7 +20,7 @@ import numpy as np
 from ..data.archive import DAMAGED, one_line, opened
 from ..errors import InputError
 from ..naming import is_number
-from .text_tables import plain, read_frame, read_text
+from ..text_tables import plain, read_frame, read_text
 
 LARGEST = 8 * 2**30
 """Bytes that one file may take in memory; a `.npy` file is mapped and may be larger."""

@@ -17,6 +17,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import make_pipeline
 
+from ..arrays import as_bool
 from ..attacks import Attack, Needs, arguments
 from ..errors import InputError
 from .attacks import check_fields, given
@@ -60,7 +61,13 @@ def blind_scores(
     """
     arguments.one_of("features", features, FEATURES)
     arguments.count("folds", folds, least=2)
-    members = np.asarray(members)
+    members = as_bool(members, "members")
+    if members.shape != (len(texts),):
+        raise InputError(
+            f"{len(texts)} texts and members of shape {members.shape}; expected as many"
+        )
+    if wrong := [text for text in texts if not isinstance(text, str)]:
+        raise InputError(f"texts hold {wrong[0]!r}; expected a list of str")
     fewest = int(min(members.sum(), (~members).sum()))
     if fewest < 2:
         raise InputError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from dataclasses import replace as dataclass_replace
 from itertools import pairwise
@@ -103,7 +103,8 @@ class TokenOutputs:
                 f"ids have shape {ids.shape} or repeat; expected a different one for each of "
                 f"{shape[1]} documents"
             )
-        _check_lengths(np.diff(offsets), ids)
+        called = ids if self.ids is None else as_array(self.ids, "ids")  # in errors
+        _check_lengths(np.diff(offsets), called)
         members = pairs(member_mask(self.members, self.ids, shape[1]), shape, "members")
         evaluated = self.evaluated
         checked = {
@@ -119,10 +120,10 @@ class TokenOutputs:
         }
         if self.names and len(self.names) != shape[0]:
             raise InputError(f"{len(self.names)} names for {shape[0]} models")
-        checked["log_probs"] = _log_probs(log_probs, offsets, ids)
+        checked["log_probs"] = _log_probs(log_probs, offsets, called)
         for name in PER_TOKEN:
             if (value := getattr(self, name)) is not None:
-                checked[name] = _per_token(value, name, log_probs.shape, offsets, ids)
+                checked[name] = _per_token(value, name, log_probs.shape, offsets, called)
         for name, dimensions in (("lowercase_log_probs", 2), ("neighbour_log_probs", 3)):
             if (value := getattr(self, name)) is not None:
                 checked[name] = _per_document(value, name, dimensions, shape)
@@ -174,7 +175,7 @@ class TokenOutputs:
 
     def __repr__(self) -> str:
         """How many of what, and the perplexity of members and others (of 1,000 documents of each)."""
-        low, high = int(self.lengths.min()), int(self.lengths.max())
+        low, high = int(self.lengths.min(initial=2**62)), int(self.lengths.max(initial=0))
         parts = [
             f"{_count(len(self), 'model')}, {_count(self.documents, 'document')} of "
             + (f"{low:,} to " if low < high else "")
@@ -331,7 +332,7 @@ def _count(number: int, word: str) -> str:
 
 
 def _range(counts: np.ndarray, word: str) -> str:
-    low, high = int(counts.min()), int(counts.max())
+    low, high = int(counts.min(initial=2**62)), int(counts.max(initial=0))
     if counts.size == 1:
         return _count(high, word)
     return (f"{low:,} to " if low < high else "") + f"{_count(high, word)} each"
@@ -462,6 +463,8 @@ def _texts(texts, documents: int) -> tuple[str, ...] | None:
         return None
     if isinstance(texts, str):
         raise InputError("texts is one text; expected a list, one text a document")
+    if not isinstance(texts, Iterable):
+        raise InputError(f"texts are {texts!r}; expected a list of str, one a document")
     found = tuple(texts.tolist() if isinstance(texts, np.ndarray) else texts)
     wrong = [text for text in found if not isinstance(text, str)]
     if wrong:
@@ -472,6 +475,11 @@ def _texts(texts, documents: int) -> tuple[str, ...] | None:
 
 
 def _groups(groups: Mapping, documents: int) -> dict[str, np.ndarray]:
+    if groups is not None and not isinstance(groups, Mapping):
+        raise InputError(
+            f"groups are a {type(groups).__name__}; expected a dict from a name to one value a "
+            'document, such as {"year": [...]}'
+        )
     found = {str(name): np.asarray(values).astype(str) for name, values in (groups or {}).items()}
     for name, values in found.items():
         if values.shape != (documents,):
@@ -489,9 +497,7 @@ def _flattened(nested: Sequence, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Lengths (D,) and numbers (M, T) of M times D sequences, or of D of one model."""
     try:
         by_model = nested if np.ndim(nested[0][0]) else [nested]
-        rows = [
-            [np.atleast_1d(as_array(each, name)) for each in documents] for documents in by_model
-        ]
+        rows = [[_numbers(each, name) for each in documents] for documents in by_model]
     except (TypeError, IndexError, KeyError):
         raise InputError(
             f"{name}: expected a list with one sequence of numbers a document, none of them empty, "
@@ -501,6 +507,13 @@ def _flattened(nested: Sequence, name: str) -> tuple[np.ndarray, np.ndarray]:
     for model, own in enumerate(lengths):
         _same_lengths(own, lengths[0], f"{name} of model {model}")
     return lengths[0], np.stack([np.concatenate([e.ravel() for e in row]) for row in rows])
+
+
+def _numbers(document, name: str) -> np.ndarray:
+    """One document's numbers; where an interface gave None there is NaN, which is named later."""
+    if isinstance(document, (list, tuple)) and None in document:
+        document = [np.nan if value is None else value for value in document]
+    return np.atleast_1d(as_array(document, name))
 
 
 def _same_lengths(own: np.ndarray, lengths: np.ndarray, what: str) -> None:

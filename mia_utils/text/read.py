@@ -11,6 +11,7 @@ import numpy as np
 
 from ..arrays import as_integers
 from ..errors import InputError
+from ..text_tables import plain
 from .archive import mapped_arrays
 from .outputs import PER_TOKEN, TokenOutputs
 from .tables import column_names, read_columns
@@ -37,6 +38,7 @@ NAMES = {
 _OWN = ("texts_utf8", "texts_offsets", "meta")  # of TokenOutputs.save
 _OF_ARRAYS = ("offsets", "lengths")
 _OF_TABLES = ("model", "position")
+_IDENTITY = ("ids", "model", "members", "evaluated")
 _PER_DOCUMENT = ("members", "evaluated", "texts", "lowercase_log_probs", "neighbour_log_probs")
 
 
@@ -48,7 +50,7 @@ def holds_tokens(path: str | os.PathLike) -> bool:
     InputError
         If the file is missing or damaged.
     """
-    return not set(NAMES["log_probs"]).isdisjoint(column_names(path))
+    return any(name.strip().lower() in NAMES["log_probs"] for name in column_names(path))
 
 
 def read_tokens(
@@ -87,12 +89,15 @@ def read_named(
     """As `read_tokens`, and what the file calls each document, str (D,)."""
     path = Path(path)
     arrays = path.suffix.lower() == ".npz"
-    table = mapped_arrays(path) if arrays else read_columns(path)
+    table = mapped_arrays(path) if arrays else read_columns(path, lambda n: _is_named(n, groups))
     if arrays and "meta" in table and {"log_probs", "offsets"} <= table.keys() and not groups:
         whole = TokenOutputs.load(path)
         whole = whole if members is None else whole.replace(members=members)
         return whole, whole.ids.astype(str)
-    found, grouped = _named(table, path, groups, _OF_TABLES if arrays else _OF_ARRAYS)
+    try:
+        found, grouped = _named(table, groups, _OF_TABLES if arrays else _OF_ARRAYS)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
     if "log_probs" not in found:
         raise InputError(
             f"{path} holds {', '.join(table) or 'nothing'}; expected log_probs: "
@@ -121,29 +126,46 @@ def _with_names(outputs: TokenOutputs, found: Table) -> tuple[TokenOutputs, np.n
     return outputs, names.astype(str)
 
 
-def _named(table: Table, path: Path, groups, others: Sequence[str]) -> tuple[Table, Table]:
+def _named(table: Table, groups, others: Sequence[str]) -> tuple[Table, Table]:
     """Columns by the names of `TokenOutputs`, and groups; anything else is refused."""
     places = {name: field for field, names in NAMES.items() for name in names}
     found: Table = {}
     grouped: Table = {}
     for name in groups:
         if name not in table:
-            raise InputError(f"{path} has no column {name!r}; it holds {', '.join(table)}")
+            raise InputError(f"has no column {name!r}; it holds {', '.join(table)}")
     for name, values in table.items():
-        field = places.get(name)
+        field = places.get(name.strip().lower())
         if name.startswith("group_") or name in groups:
             grouped[name.removeprefix("group_")] = values
         elif field in found:
-            raise InputError(f"{path}: {name} says the same as another column; keep one of them")
+            raise InputError(f"{name} says the same as another column; keep one of them")
         elif field is not None and field not in others:
-            found[field] = values
+            found[field] = _complete(plain(values), field) if field in _IDENTITY else values
         elif name not in _OWN:
             known = ", ".join(names[0] for f, names in NAMES.items() if f not in others)
             raise InputError(
-                f"{path}: unknown {name!r}; expected {known}, or group_NAME (--groups {name} if it "
+                f"unknown {name!r}; expected {known}, or group_NAME (--groups {name} if it "
                 "groups documents)"
             )
     return found, grouped
+
+
+def _is_named(name: str, groups: Sequence[str]) -> bool:
+    """Does a column of a text table hold names, which are kept as they are written?"""
+    plain_name = name.strip().lower()
+    fields = [field for field, names in NAMES.items() if plain_name in names]
+    return name in groups or name.startswith("group_") or bool({*fields} & {*_IDENTITY, "texts"})
+
+
+def _complete(values: np.ndarray, field: str) -> np.ndarray:
+    missing = values == "" if values.dtype.kind == "U" else values != values
+    if np.any(missing):
+        row = int(np.argwhere(missing)[0][0])
+        raise InputError(
+            f"row {row} has nothing under {NAMES[field][0]} ({int(np.sum(missing))} such rows); fill it in"
+        )
+    return values
 
 
 # ---- arrays --------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,9 @@ import numpy as np
 from ..data.archive import DAMAGED, one_line
 from ..data.memory import check_memory
 from ..errors import InputError
+from ..text_tables import header, read_frame
 
-PARQUET, CSV = (".parquet", ".pq"), (".csv",)
+PARQUET, CSV = (".parquet", ".pq"), (".csv", ".tsv")
 _ADVICE = "write it as .npz with numpy.savez, which is mapped"
 
 
@@ -35,10 +37,7 @@ def column_names(path: str | os.PathLike) -> tuple[str, ...]:
         if kind in PARQUET:
             return tuple(_parquet(path).schema_arrow.names)
         if kind in CSV:
-            import pandas as pd
-
-            frame = pd.read_csv(path, nrows=0, encoding="utf-8-sig", skipinitialspace=True)
-            return tuple(map(str, frame.columns))
+            return header(path)
     except DAMAGED as error:
         if isinstance(error, InputError):
             raise
@@ -46,8 +45,15 @@ def column_names(path: str | os.PathLike) -> tuple[str, ...]:
     return ()
 
 
-def read_columns(path: str | os.PathLike) -> dict[str, np.ndarray]:
+def read_columns(
+    path: str | os.PathLike, as_text: Callable[[str], bool] = lambda name: False
+) -> dict[str, np.ndarray]:
     """The columns of a table; those with lists of numbers as arrays of float64 arrays.
+
+    Parameters
+    ----------
+    as_text : function
+        Says by its name whether a column of a .csv table is kept as it is written.
 
     Raises
     ------
@@ -62,25 +68,24 @@ def read_columns(path: str | os.PathLike) -> dict[str, np.ndarray]:
     repeated = {name for name in names if names.count(name) > 1}
     if repeated:
         raise InputError(f"{path}: the column {min(repeated)!r} is there twice")
-    frame = _frame(path)
+    frame = _frame(path, as_text)
     if not len(frame):
         raise InputError(f"{path}: holds no record")
     return {str(name): _column(path, str(name), frame[name].to_numpy()) for name in frame}
 
 
-def _frame(path: Path):
+def _frame(path: Path, as_text: Callable[[str], bool]):
     try:
         if path.suffix.lower() in CSV:
-            import pandas as pd
-
             check_memory(path.stat().st_size, f"{path}: a table", _ADVICE)
-            return pd.read_csv(path, encoding="utf-8-sig", low_memory=False, skipinitialspace=True)
+            return read_frame(path, as_text)
         with _parquet(path) as file:
             groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
             # Dictionaries and run lengths may stand for far more than their bytes.
             size = max(sum(g.total_byte_size for g in groups), 8 * file.metadata.num_rows)
             check_memory(size, f"{path}: a table", _ADVICE)
-            return file.read().to_pandas()
+            frame = file.read().to_pandas()
+            return frame.reset_index() if any(frame.index.names) else frame
     except InputError:
         raise
     except DAMAGED as error:

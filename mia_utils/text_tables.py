@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from ..data.archive import one_line
-from ..errors import InputError
+from .data.archive import one_line
+from .errors import InputError
 
 UNNAMED = "Unnamed: "
 """How pandas calls a column that has no name."""
@@ -61,17 +61,14 @@ def read_frame(path: Path, as_text: Callable[[str], bool]):
     """
     import pandas as pd
 
-    encoding = encoding_of(path)
+    columns, options = _head(path)
     try:
-        separator, skipped = _separator(path, encoding)
-        options: dict[str, Any] = {"encoding": encoding, "sep": separator, "skiprows": skipped}
-        head = pd.read_csv(path, nrows=0, skipinitialspace=True, **options)
-        texts = [name for name in head.columns if as_text(str(name))]
+        texts = [name for name in columns if as_text(str(name))]
         frame = pd.read_csv(
             path,
             dtype=dict.fromkeys(texts, str),
             keep_default_na=False,
-            na_values={name: list(_MISSING) for name in head.columns if name not in texts},
+            na_values={name: list(_MISSING) for name in columns if name not in texts},
             low_memory=False,
             skipinitialspace=True,
             **options,
@@ -80,17 +77,43 @@ def read_frame(path: Path, as_text: Callable[[str], bool]):
         raise _unreadable(path) from None
     except (ValueError, pd.errors.ParserError, OSError) as error:
         raise InputError(f"{path}: not a readable table ({one_line(error)[:300]})") from None
-    if len(head.columns) == 1 and " " in str(head.columns[0]).strip():
+    if len(columns) == 1 and " " in str(columns[0]).strip():
         raise InputError(
-            f"{path}: one column, {str(head.columns[0])!r}; separate columns by commas, semicolons or "
+            f"{path}: one column, {str(columns[0])!r}; separate columns by commas, semicolons or "
             "tabs"
         )
     if _counts(frame):
         frame = frame.drop(columns=frame.columns[0])
     for name in frame.columns:
         if name not in texts and frame[name].dtype.kind not in "fiub":
-            frame[name] = _numbers(frame[name], separator != ",", f"{path}: column {name!r}")
+            frame[name] = _numbers(frame[name], options["sep"] != ",", f"{path}: column {name!r}")
     return frame
+
+
+def header(path: Path) -> tuple[str, ...]:
+    """The names of the columns of such a table.
+
+    Raises
+    ------
+    InputError
+        If it is no such table.
+    """
+    return tuple(str(name) for name in _head(path)[0])
+
+
+def _head(path: Path) -> tuple[Any, dict[str, Any]]:
+    """The columns' names, and how pandas reads the table."""
+    import pandas as pd
+
+    encoding = encoding_of(path)
+    try:
+        separator, skipped = _separator(path, encoding)
+        options: dict[str, Any] = {"encoding": encoding, "sep": separator, "skiprows": skipped}
+        return pd.read_csv(path, nrows=0, skipinitialspace=True, **options).columns, options
+    except UnicodeError:
+        raise _unreadable(path) from None
+    except (ValueError, pd.errors.ParserError, OSError) as error:
+        raise InputError(f"{path}: not a readable table ({one_line(error)[:300]})") from None
 
 
 def _counts(frame) -> bool:
