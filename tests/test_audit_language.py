@@ -51,6 +51,14 @@ def test_the_report_is_what_its_schema_says_and_a_page(report):
     assert "of a classifier" not in page and "one copy of every text" in page
 
 
+def test_perplexities_beyond_all_numbers_are_no_number():
+    jsonschema = pytest.importorskip("jsonschema")
+    outputs = target(0.5)
+    report = audit(outputs.replace(log_probs=outputs.log_probs * 1000), attacks=["loss"])
+    assert report.content["subject"]["perplexity_nonmembers"] is None
+    jsonschema.validate(json.loads(report.json()), schema())
+
+
 def test_scores_are_those_of_the_attacks(report):
     scores = report.records().set_index("id")["score_min_k"]
     np.testing.assert_allclose(scores, MinKAttack().score(target(0.5))[0])
