@@ -189,7 +189,8 @@ def perplexity(data: AuditData, rows: np.ndarray) -> float:
     """exp of the mean loss of the tokens of some documents, by position, under the first model."""
     tokens = given(data.tokens)
     sums = np.add.reduceat(tokens.log_probs[0], tokens.offsets[:-1], dtype=np.float64)
-    return float(np.exp(-sums[rows].sum() / tokens.lengths[rows].sum()))
+    with np.errstate(over="ignore"):
+        return float(np.exp(-sums[rows].sum() / tokens.lengths[rows].sum()))
 
 
 def blind_of_documents(data: AuditData, rows: np.ndarray, truth: np.ndarray, seed: int):

@@ -185,7 +185,7 @@ class TokenOutputs:
         if not self.evaluated.all():
             parts.append(_range(self.evaluated.sum(axis=1), "evaluated document"))
         told = [
-            f"{np.exp(loss):.3g} on {who}"
+            f"{np.exp(min(loss, 700.0)):.3g} on {who}"
             for who, kind in (("members", self.members), ("others", ~self.members))
             if (loss := self._loss(kind & self.evaluated)) is not None
         ]
