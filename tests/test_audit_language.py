@@ -168,3 +168,15 @@ def test_the_command_reads_own_columns_and_a_file_of_members(tmp_path, capsys):
     assert main(asked) == 2 and "--groups year" in capsys.readouterr().err
     assert main([*asked, "--probabilities"]) == 2
     assert "--probabilities goes with a classifier's answers" in capsys.readouterr().err
+
+
+def test_small_groups_are_of_one_kind_by_chance_and_large_ones_are_not():
+    outputs = target(0.5)
+    held = outputs.members[0]
+    alone = np.array([f"file {number // 2}" for number in range(N)])
+    report = audit(outputs.replace(groups={"source": alone}), attacks=["loss"])
+    assert "one-sided" not in {f["name"] for f in report.content["checks"]["findings"]}
+    island = np.where(held & (np.cumsum(held) <= 25), "island", "rest")
+    findings = audit(outputs.replace(groups={"source": island}), attacks=["loss"],
+                     accept=["difference"]).content["checks"]["findings"]  # fmt: skip
+    assert any("'island': members only (25 records)" in f["found"] for f in findings)

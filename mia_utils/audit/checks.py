@@ -33,6 +33,7 @@ ALPHA = 0.001
 BLIND = 0.05  # AUC above 1/2 that members and non-members may have without the model
 _SAMPLE = 20_000  # records of each kind that the slow checks look at
 _SHOWN = 5
+_ONE_SIDED = 0.05  # values of a group that may be all of one kind by chance
 _WIDTH = 16  # dimensions to which answers are projected for the search of neighbours
 
 
@@ -226,12 +227,15 @@ def _difference(data: AuditData, shadows: Outputs | None, seed: int) -> Found:
 
 
 def _one_sided(data: AuditData, shadows: Outputs | None, seed: int) -> Found:
-    """A class or group with members alone or non-members alone."""
+    """A class or group with members alone or non-members alone, and too large for that by chance."""
     inside, outside = _kinds(data.outputs)
     labels = np.array(data.classes)[data.outputs.labels]
     for column, values in {"class": labels, **data.groups}.items():
         for kind, here, there in (("members", inside, outside), ("non-members", outside, inside)):
-            only = np.setdiff1d(values[here], values[there])
+            names, counts = np.unique(values[here], return_counts=True)
+            # In a random split so many records are of one kind with at most this probability.
+            chance = (here.size / max(1, here.size + there.size)) ** counts
+            only = np.setdiff1d(names[chance * names.size <= _ONE_SIDED], values[there])
             if only.size and there.size:
                 shown = ", ".join(repr(str(name)) for name in only[:_SHOWN])
                 more = f" and {only.size - _SHOWN} more" if only.size > _SHOWN else ""
