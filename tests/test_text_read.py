@@ -103,8 +103,14 @@ def test_what_was_saved_is_read_too(outputs, tmp_path):
     path = outputs.save(tmp_path / "a.npz")
     assert holds_tokens(path)
     assert_same(read_tokens(path), outputs)
+    assert_same(read_tokens(path, groups=["year"]), outputs)
+    with pytest.raises(InputError, match="no groups 'site'; it has year"):
+        read_tokens(path, groups=["site"])
     swapped = read_tokens(path, members=~outputs.members)
     np.testing.assert_array_equal(swapped.members, ~outputs.members)
+    one = outputs.select(models=[0]).save(tmp_path / "one.npz")
+    named = read_tokens(one, members=["doc-1", "doc-4"])
+    assert np.flatnonzero(named.members[0]).tolist() == [1, 4]
 
 
 def test_answers_of_a_classifier_are_told_apart(tmp_path):

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..arrays import as_integers
 from ..errors import InputError
+from ..naming import id_numbers
 from ..text_tables import plain
 from .archive import mapped_arrays
 from .outputs import PER_TOKEN, TokenOutputs
@@ -90,9 +91,16 @@ def read_named(
     path = Path(path)
     arrays = path.suffix.lower() == ".npz"
     table = mapped_arrays(path) if arrays else read_columns(path, lambda n: _is_named(n, groups))
-    if arrays and "meta" in table and {"log_probs", "offsets"} <= table.keys() and not groups:
+    if arrays and "meta" in table and {"log_probs", "offsets"} <= table.keys():
         whole = TokenOutputs.load(path)
-        whole = whole if members is None else whole.replace(members=members)
+        missing = [name for name in groups if name.removeprefix("group_") not in whole.groups]
+        if missing:
+            known = ", ".join(whole.groups) or "none"
+            raise InputError(f"{path} has no groups {missing[0]!r}; it has {known}")
+        if members is not None:
+            if np.asarray(members).dtype.kind == "U":  # what was saved of names are their numbers
+                members = id_numbers(members)
+            whole = whole.replace(members=members)
         return whole, whole.ids.astype(str)
     try:
         found, grouped = _named(table, groups, _OF_TABLES if arrays else _OF_ARRAYS)
