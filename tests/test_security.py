@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -78,6 +80,12 @@ def test_nothing_that_is_read_is_run():
             if (inside, what) not in ALLOWED:
                 found[f"{inside}:{line}"] = what
     assert not found
+
+
+def test_bandit_finds_nothing_that_is_not_explained():
+    command = [sys.executable, "-m", "bandit", "-q", "-r", "mia_utils", "-c", "pyproject.toml"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.parametrize(

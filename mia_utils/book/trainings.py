@@ -239,7 +239,7 @@ def run_trainings(notebook: Mapping, values: Mapping) -> int:
         for line in kept:
             code = compile(ast.fix_missing_locations(ast.Module([line], [])), "<chapter>", "exec")
             try:
-                exec(code, namespace)
+                exec(code, namespace)  # nosec B102: a chapter is a program
             except InputError:
                 raise
             except Exception as error:
