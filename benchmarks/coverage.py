@@ -243,15 +243,18 @@ FIGURES: dict[str, tuple[int, dict]] = {
         | {"10 models near 1 (beta)": (_models(prediction_interval), (10, _beta))},
     ),
     "epsilon at least, one run": (
-        FEW, {f"{n} canaries": (_one_run, n) for n in (20, 200, 1000)},
+        FEW,
+        {f"{n} canaries": (_one_run, n) for n in (20, 200, 1000)},
     ),
     "epsilon at least, random part": (
-        FEW, {f"{m} + {n}": (_split, (m, n)) for m, n in ((20, 20), (20, 400), (500, 500))},
+        FEW,
+        {f"{m} + {n}": (_split, (m, n)) for m, n in ((20, 20), (20, 400), (500, 500))},
     ),
     "epsilon at least, many runs": (
-        FEW, {f"{n} + {n} runs": (_many_runs, n) for n in (20, 100, 500)},
+        FEW,
+        {f"{n} + {n} runs": (_many_runs, n) for n in (20, 100, 500)},
     ),
-}  # fmt: skip
+}
 
 
 def measure(figure: str, case: str, simulations: int | None = None) -> dict:

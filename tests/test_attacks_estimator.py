@@ -36,8 +36,11 @@ EVERY = {
 }
 CLASSES = {type(make()): name for name, make in reversed(EVERY.items())}
 REQUIRED = (
-    attacks.StackedAttack, attacks.BoundaryAttack, attacks.GradientAttack, DocumentAttack,
-)  # fmt: skip
+    attacks.StackedAttack,
+    attacks.BoundaryAttack,
+    attacks.GradientAttack,
+    DocumentAttack,
+)
 
 
 @pytest.fixture(scope="module")

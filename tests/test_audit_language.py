@@ -152,11 +152,13 @@ def test_the_command_reads_own_columns_and_a_file_of_members(tmp_path, capsys):
     pandas, _ = pytest.importorskip("pandas"), pytest.importorskip("pyarrow")
     outputs = target(1.0)
     rows = np.repeat(np.arange(N), outputs.lengths)
-    frame = pandas.DataFrame({
-        "document": np.array([f"doc-{row}" for row in rows]),
-        "logprob": outputs.log_probs[0],
-        "year": outputs.groups["year"][rows],
-    })  # fmt: skip
+    frame = pandas.DataFrame(
+        {
+            "document": np.array([f"doc-{row}" for row in rows]),
+            "logprob": outputs.log_probs[0],
+            "year": outputs.groups["year"][rows],
+        }
+    )
     frame.to_parquet(tmp_path / "mine.parquet")
     held = [f"doc-{row}" for row in np.flatnonzero(outputs.members[0])]
     (tmp_path / "members.txt").write_text("\n".join(held), encoding="utf-8")
@@ -177,6 +179,7 @@ def test_small_groups_are_of_one_kind_by_chance_and_large_ones_are_not():
     report = audit(outputs.replace(groups={"source": alone}), attacks=["loss"])
     assert "one-sided" not in {f["name"] for f in report.content["checks"]["findings"]}
     island = np.where(held & (np.cumsum(held) <= 25), "island", "rest")
-    findings = audit(outputs.replace(groups={"source": island}), attacks=["loss"],
-                     accept=["difference"]).content["checks"]["findings"]  # fmt: skip
+    findings = audit(
+        outputs.replace(groups={"source": island}), attacks=["loss"], accept=["difference"]
+    ).content["checks"]["findings"]
     assert any("'island': members only (25 records)" in f["found"] for f in findings)

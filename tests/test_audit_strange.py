@@ -152,7 +152,10 @@ REFUSED = {
         "separate columns by commas",
     ),
     "a comment on top": (lambda p: typed(p, f"# mine\n{TEXT}"), "one column, '# mine'"),
-    "latin-1": (lambda p: saved(p, frame(["Ähre", *"abc"]), encoding="latin-1"), "save it as UTF-8"),
+    "latin-1": (
+        lambda p: saved(p, frame(["Ähre", *"abc"]), encoding="latin-1"),
+        "save it as UTF-8",
+    ),
     "nothing": (lambda p: typed(p, ""), "not a readable table"),
     "names alone": (lambda p: typed(p, TEXT.split("\n")[0]), "holds no record"),
     "arrays of no records": (
@@ -161,7 +164,8 @@ REFUSED = {
     ),
     "a row too long": (lambda p: typed(p, TEXT.replace("\n", "\n1,2,3,4,0,True,7\n", 1)), "line"),
     "a row too short": (
-        lambda p: typed(p, TEXT + "1,2,3,4\n"), "record 60 has nothing under labels",
+        lambda p: typed(p, TEXT + "1,2,3,4\n"),
+        "record 60 has nothing under labels",
     ),
     "a label missing": (
         lambda p: saved(p, frame(label=np.where(np.arange(60) == 3, np.nan, LABELS))),
@@ -176,10 +180,13 @@ REFUSED = {
         "record 3 has nothing under ids",
     ),
     "an id twice": (
-        lambda p: saved(p, frame(id=[*range(59), 7])), "record 59 has the id of an earlier one",
+        lambda p: saved(p, frame(id=[*range(59), 7])),
+        "record 59 has the id of an earlier one",
     ),
     "a word among numbers": (
-        lambda p: saved(p, frame().astype({"logit_2": str}).replace({"logit_2": {str(LOGITS[5, 2]): "n/d"}})),
+        lambda p: saved(
+            p, frame().astype({"logit_2": str}).replace({"logit_2": {str(LOGITS[5, 2]): "n/d"}})
+        ),
         "'logit_2' holds 'n/d' in record 5",
     ),
     "a number missing": (
@@ -193,40 +200,51 @@ REFUSED = {
         "holds arr_0, arr_1; expected logits or probabilities",
     ),
     "a class left out": (
-        lambda p: saved(p, frame((0, 1, 2, 4))), "label '3' is no class of the model",
+        lambda p: saved(p, frame((0, 1, 2, 4))),
+        "label '3' is no class of the model",
     ),
     "counted from 1 and from 0": (
-        lambda p: saved(p, frame((1, 2, 3, 4))), "label '0' is no class of the model",
+        lambda p: saved(p, frame((1, 2, 3, 4))),
+        "label '0' is no class of the model",
     ),
     "another column among the classes": (
-        lambda p: saved(p, frame().assign(logit_label=1.0)), "'logit_label' stands among numbered",
+        lambda p: saved(p, frame().assign(logit_label=1.0)),
+        "'logit_label' stands among numbered",
     ),
     "two columns of labels": (lambda p: saved(p, frame(y=LABELS[::-1])), "label and y differ"),
     "one name in capitals and small": (lambda p: saved(p, frame(Label=LABELS)), "there twice"),
     "predictions alone": (
-        lambda p: saved(p, frame()[["label", "member"]].assign(pred=LABELS)), "logits or probabilities",
+        lambda p: saved(p, frame()[["label", "member"]].assign(pred=LABELS)),
+        "logits or probabilities",
     ),
     "lists as texts": (
-        lambda p: saved(p, frame()[["label", "member"]].assign(logits=[str(list(z)) for z in LOGITS])),
+        lambda p: saved(
+            p, frame()[["label", "member"]].assign(logits=[str(list(z)) for z in LOGITS])
+        ),
         "a column a class: logit_0",
     ),
     "the probability of class 0": (
-        lambda p: saved(p, frame([0], "prob_", SURE, label=LABELS % 2)), "that of class 1 of two",
+        lambda p: saved(p, frame([0], "prob_", SURE, label=LABELS % 2)),
+        "that of class 1 of two",
     ),
     "labels -1 and 1": (
-        lambda p: arrays(p, logits=LOGITS[:, 0], labels=2 * (LABELS % 2) - 1), "or labels 0 and 1",
+        lambda p: arrays(p, logits=LOGITS[:, 0], labels=2 * (LABELS % 2) - 1),
+        "or labels 0 and 1",
     ),
     "members in other words": (
-        lambda p: saved(p, frame(member=np.where(MEMBERS, "ja", "nein"))), "expected true or false",
+        lambda p: saved(p, frame(member=np.where(MEMBERS, "ja", "nein"))),
+        "expected true or false",
     ),
     "members of other ids": (
-        lambda p: beside(p, listed(ZEROS), id=range(100, 160)), "'000100' is not .* such as '100'",
+        lambda p: beside(p, listed(ZEROS), id=range(100, 160)),
+        "'000100' is not .* such as '100'",
     ),
     "a list of several columns": (
-        lambda p: beside(p, b"id,x\n1,2\n", "m.csv", id=range(60)), "several columns; expected one",
+        lambda p: beside(p, b"id,x\n1,2\n", "m.csv", id=range(60)),
+        "several columns; expected one",
     ),
     "an empty list": (lambda p: beside(p, b"\r\n", id=range(60)), "is empty"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", REFUSED)

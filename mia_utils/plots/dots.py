@@ -47,8 +47,16 @@ def dots(
     figure, ax = _axes(list(rows), xlabel)
     for label, x in (lines or {}).items():
         ax.axvline(x, color=FAINT, linestyle="--", linewidth=1)
-        ax.annotate(label, (x, 1), (0, 3), xycoords=("data", "axes fraction"), ha="center",
-                    textcoords="offset points", fontsize=8.5, color=FAINT)  # fmt: skip
+        ax.annotate(
+            label,
+            (x, 1),
+            (0, 3),
+            xycoords=("data", "axes fraction"),
+            ha="center",
+            textcoords="offset points",
+            fontsize=8.5,
+            color=FAINT,
+        )
     for place, (name, values) in enumerate(rows.items()):
         colour = (attack_style(attack or name) or {"color": MEMBER})["color"]
         if spans and name in spans:
