@@ -126,10 +126,10 @@ def test_a_training_defense(root):
 
 def test_a_chapter(root):
     names = follow("A chapter", root)
-    assert "16_coins" in run(root, "-m", "mia_utils", "notebooks", "sync")
+    assert "17_coins" in run(root, "-m", "mia_utils", "notebooks", "sync")
     given = ["-p", "dataset", "digits", "--store", "store", "--out", "out.ipynb"]
-    run(root, "-m", "mia_utils", "run", "16", *given)
+    run(root, "-m", "mia_utils", "run", "17", *given)
     assert "0.5" in (root / "out.ipynb").read_text("utf-8")
-    assert "notebooks/16_coins.md" in names
+    assert "notebooks/17_coins.md" in names
     run(root, "-m", "mia_utils", "book", "contents")
-    assert "16_coins" in (root / "_toc.yml").read_text("utf-8")
+    assert "17_coins" in (root / "_toc.yml").read_text("utf-8")
