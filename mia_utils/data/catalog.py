@@ -45,7 +45,7 @@ CATALOG = {
 """The data sets by name, in the order in which the book offers them."""
 
 REPORTED = tuple(name for name, facts in CATALOG.items() if not facts.embedded)
-"""The report's data sets."""
+"""The report's data sets, and whatever is added to the catalog without being embedded."""
 EMBEDDED = tuple(name for name, facts in CATALOG.items() if facts.embedded)
 DOWNLOADED = tuple(name for name, facts in CATALOG.items() if facts.torchvision)
 
