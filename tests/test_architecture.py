@@ -128,3 +128,10 @@ def test_the_core_alone_attacks_and_evaluates():
     )
     assert result.returncode == 0, result.stderr
     assert re.fullmatch(r"[2-9]\d attacks\n", result.stdout)
+
+
+def test_the_formatter_alone_lays_out_the_code():
+    folders = ("mia_utils", "tests", "benchmarks")
+    files = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
+    off = "# fmt" + ":"
+    assert not [str(path) for path in files if off in path.read_text("utf-8")]

@@ -171,9 +171,9 @@ def test_differences_and_ratios_to_reference_models_are_loops(leaky):
     difference = DocumentAttack(CalibratedAttack()).fit(shadow).score(target)
     ratio = DocumentAttack(LossRatioAttack()).fit(shadow).score(target)
     own = [-row.mean() for row in by_document(target, "log_probs", 0)]
-    losses = np.array([
-        [-row.mean() for row in by_document(shadow, "log_probs", model)] for model in range(8)
-    ])  # fmt: skip
+    losses = np.array(
+        [[-row.mean() for row in by_document(shadow, "log_probs", model)] for model in range(8)]
+    )
     place = {int(id_): row for row, id_ in enumerate(shadow.ids)}
     for document, loss in enumerate(own):
         row = place[int(target.ids[document])]

@@ -73,11 +73,14 @@ def test_nobody_to_learn_from(members):
         blind_scores([WORDS[0]] * 9, members)
 
 
-@pytest.mark.parametrize(("texts", "members", "message"), [
-    (["a"] * 4, [True, False], r"4 texts and members of shape \(2,\)"),
-    ([1, 2, 3, 4], [1, 0, 1, 0], "texts hold 1"),
-    (["a"] * 4, [1, 0, 2, 0], "hold 2"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("texts", "members", "message"),
+    [
+        (["a"] * 4, [True, False], r"4 texts and members of shape \(2,\)"),
+        ([1, 2, 3, 4], [1, 0, 1, 0], "texts hold 1"),
+        (["a"] * 4, [1, 0, 2, 0], "hold 2"),
+    ],
+)
 def test_texts_and_members_that_do_not_fit(texts, members, message):
     with pytest.raises(InputError, match=message):
         blind_scores(texts, members)
@@ -126,13 +129,16 @@ def test_less_told_is_less_found_and_all_of_the_vocabulary_is_everything(told):
     np.testing.assert_array_equal(top_k(told, 10**6).log_probs, told.log_probs)
 
 
-@pytest.mark.parametrize(("limit", "message"), [
-    (lambda o: top_k(o, 0), "k is 0; expected an integer of at least 1"),
-    (lambda o: top_k(o, 1.5), "k is 1.5"),
-    (lambda o: top_k(o.replace(ranks=None), 1), "top_k needs the rank of every token"),
-    (lambda o: label_only(o.replace(ranks=None)), "label_only needs the rank"),
-    (lambda o: top_k(o.replace(ranks=o.ranks + 5), 3), "no token of any document"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("limit", "message"),
+    [
+        (lambda o: top_k(o, 0), "k is 0; expected an integer of at least 1"),
+        (lambda o: top_k(o, 1.5), "k is 1.5"),
+        (lambda o: top_k(o.replace(ranks=None), 1), "top_k needs the rank of every token"),
+        (lambda o: label_only(o.replace(ranks=None)), "label_only needs the rank"),
+        (lambda o: top_k(o.replace(ranks=o.ranks + 5), 3), "no token of any document"),
+    ],
+)
 def test_limits_that_cannot_be_made_are_refused(told, limit, message):
     with pytest.raises(InputError, match=message):
         limit(told)

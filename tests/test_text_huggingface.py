@@ -26,11 +26,18 @@ def saved(folder, *, opening: bool, words=WORDS, vocabulary: int | None = None):
         "model": {"type": "WordLevel", "vocab": vocab, "unk_token": "<unk>"},
         "pre_tokenizer": {"type": "Whitespace"},
         "added_tokens": [
-            {"id": number, "content": word, "single_word": False, "lstrip": False, "rstrip": False,
-             "normalized": False, "special": True}
+            {
+                "id": number,
+                "content": word,
+                "single_word": False,
+                "lstrip": False,
+                "rstrip": False,
+                "normalized": False,
+                "special": True,
+            }
             for number, word in enumerate(("<s>", "<unk>"))
         ],
-    }  # fmt: skip
+    }
     if opening:
         start = {"SpecialToken": {"id": "<s>", "type_id": 0}}
         a, b = ({"Sequence": {"id": name, "type_id": 0}} for name in "AB")
@@ -47,9 +54,15 @@ def saved(folder, *, opening: bool, words=WORDS, vocabulary: int | None = None):
     ).save_pretrained(folder)
     torch.manual_seed(0)
     config = transformers.GPT2Config(
-        vocab_size=vocabulary or len(vocab), n_positions=CONTEXT, n_embd=16, n_layer=2, n_head=2,
-        initializer_range=0.5, bos_token_id=0, eos_token_id=0,
-    )  # fmt: skip
+        vocab_size=vocabulary or len(vocab),
+        n_positions=CONTEXT,
+        n_embd=16,
+        n_layer=2,
+        n_head=2,
+        initializer_range=0.5,
+        bos_token_id=0,
+        eos_token_id=0,
+    )
     transformers.GPT2LMHeadModel(config).save_pretrained(folder)
     return folder
 
@@ -119,9 +132,14 @@ def test_lower_case_and_neighbours_are_asked_too(folders):
     model, text = CausalModel(folders[True]), "The cat sat"
     neighbours = [["the dog sat", "a dog ran off"], ["a cat", "a mat"]]
     outputs = ask_causal(
-        model, [text, "The mat"], ["b"], ids=["a", "b"], lowercase=True, neighbours=neighbours,
+        model,
+        [text, "The mat"],
+        ["b"],
+        ids=["a", "b"],
+        lowercase=True,
+        neighbours=neighbours,
         groups={"year": [1, 2]},
-    )  # fmt: skip
+    )
     lower = by_hand(model, model.tokenizer("the cat sat")["input_ids"])
     near = by_hand(model, model.tokenizer("a dog ran off")["input_ids"])
     expected = np.mean([each[0] for each in lower]), np.mean([each[0] for each in near])
@@ -147,16 +165,23 @@ def test_neighbours_are_made_by_the_number(folders):
     assert not any(row[0] for row in differing) and 0.02 < np.mean(np.concatenate(differing)) < 0.12
 
 
-@pytest.mark.parametrize(("texts", "options", "message"), [
-    (["the cat", ""], {}, r"document 1 \(''\) has 0 tokens"),
-    (["the cat", "cat"], {}, r"document 1 \('cat'\) has 1 token;.*leave it out"),
-    (["the cat", "the xylophone"], {"ids": ["x", "y"]}, "document y .*tokenizer does not know"),
-    ([], {}, "no documents"),
-    ("the cat", {}, "one text a document"),
-    (["the cat", "a mat"], {"neighbours": [["a cat"], []]}, "all of one length"),
-    (["the cat", "a mat"], {"neighbours": -1}, "neighbours=-1; expected a number of at least 0"),
-    (["the cat", "a mat"], {"neighbours": [["a cat"]]}, "1 lists of 1 to 1 texts; expected 2"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("texts", "options", "message"),
+    [
+        (["the cat", ""], {}, r"document 1 \(''\) has 0 tokens"),
+        (["the cat", "cat"], {}, r"document 1 \('cat'\) has 1 token;.*leave it out"),
+        (["the cat", "the xylophone"], {"ids": ["x", "y"]}, "document y .*tokenizer does not know"),
+        ([], {}, "no documents"),
+        ("the cat", {}, "one text a document"),
+        (["the cat", "a mat"], {"neighbours": [["a cat"], []]}, "all of one length"),
+        (
+            ["the cat", "a mat"],
+            {"neighbours": -1},
+            "neighbours=-1; expected a number of at least 0",
+        ),
+        (["the cat", "a mat"], {"neighbours": [["a cat"]]}, "1 lists of 1 to 1 texts; expected 2"),
+    ],
+)
 def test_documents_that_cannot_be_asked_about_are_named(folders, texts, options, message):
     with pytest.raises(InputError, match=message) as caught:
         ask_causal(folders[True], texts, [1, 0][: len(texts)], **options)

@@ -249,14 +249,25 @@ def test_what_decides_the_bits_decides_the_name(corpus, half):
     from mia_utils.text.config import TextSpec
 
     plain = dict(
-        corpus="c", base_seed=0, fingerprint="f", vocabulary=300, copies=half.tobytes(),
-        config=TextConfig(), precision="fp32", device="cpu",
-    )  # fmt: skip
+        corpus="c",
+        base_seed=0,
+        fingerprint="f",
+        vocabulary=300,
+        copies=half.tobytes(),
+        config=TextConfig(),
+        precision="fp32",
+        device="cpu",
+    )
     changes = [
-        {"base_seed": 1}, {"fingerprint": "g"}, {"copies": (~half).tobytes()},
-        {"config": TextConfig(width=32)}, {"config": TextConfig(looks=(1,))},
-        {"precision": "bf16"}, {"device": "cuda"}, {"config": TextConfig(dp=DPConfig(epsilon=1))},
-    ]  # fmt: skip
+        {"base_seed": 1},
+        {"fingerprint": "g"},
+        {"copies": (~half).tobytes()},
+        {"config": TextConfig(width=32)},
+        {"config": TextConfig(looks=(1,))},
+        {"precision": "bf16"},
+        {"device": "cuda"},
+        {"config": TextConfig(dp=DPConfig(epsilon=1))},
+    ]
     names = {TextSpec(**plain | change).name for change in [{}, *changes, {"corpus": "other"}]}
     assert len(names) == len(changes) + 1  # what a corpus is called changes nothing
 

@@ -150,7 +150,7 @@ HOSTILE = [
     ({"ids": ["x", "y", "z"], "log_probs": values(4, np.nan)}, "token 1 of document y"),
     ({"ids": ["x", "y", "z"], "offsets": [0, 3, 3, 10]}, "document y is empty"),
     ({"names": ("a",)}, "1 names for 2 models"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("changes", "message"), HOSTILE, ids=lambda value: repr(value)[:50])
@@ -160,18 +160,31 @@ def test_what_has_no_meaning_is_refused_in_one_line(changes, message):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(("log_probs", "fields", "message"), [
-    ([[-1.0, -1.0], []], {}, "document 1 is empty"),
-    ([[-1.0, -1.0], [-1.0]], {}, "document 1 has one"),
-    ([], {}, "one sequence of numbers a document"),
-    ([[None, -1.0], [-1.0, -2.0]], {}, "nan at token 0 of document 0.*first token"),
-    ([-1.0, -2.0], {}, "one sequence of numbers a document"),
-    ([[[-1.0, -1.0], [-1.0, -2.0]], [[-1.0, -1.0], [-1.0] * 3]], {},
-     "model 1: document 1 has 3 tokens, elsewhere 2"),
-    ([[[-1.0, -1.0], [-1.0, -2.0]], [[-1.0, -1.0]]], {}, "model 1: 1 documents; the others have 2"),
-    ([[-1.0, -1.0], [-1.0, -2.0]], {"mean": [[-1.0, -1.0], [-1.0]]},
-     "mean: document 1 has 1 tokens, elsewhere 2"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("log_probs", "fields", "message"),
+    [
+        ([[-1.0, -1.0], []], {}, "document 1 is empty"),
+        ([[-1.0, -1.0], [-1.0]], {}, "document 1 has one"),
+        ([], {}, "one sequence of numbers a document"),
+        ([[None, -1.0], [-1.0, -2.0]], {}, "nan at token 0 of document 0.*first token"),
+        ([-1.0, -2.0], {}, "one sequence of numbers a document"),
+        (
+            [[[-1.0, -1.0], [-1.0, -2.0]], [[-1.0, -1.0], [-1.0] * 3]],
+            {},
+            "model 1: document 1 has 3 tokens, elsewhere 2",
+        ),
+        (
+            [[[-1.0, -1.0], [-1.0, -2.0]], [[-1.0, -1.0]]],
+            {},
+            "model 1: 1 documents; the others have 2",
+        ),
+        (
+            [[-1.0, -1.0], [-1.0, -2.0]],
+            {"mean": [[-1.0, -1.0], [-1.0]]},
+            "mean: document 1 has 1 tokens, elsewhere 2",
+        ),
+    ],
+)
 def test_lists_that_disagree_are_refused(log_probs, fields, message):
     with pytest.raises(InputError, match=message):
         TokenOutputs.from_documents(log_probs, [True, False], **fields)

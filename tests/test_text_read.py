@@ -37,9 +37,13 @@ def frames(outputs: TokenOutputs) -> tuple[pd.DataFrame, pd.DataFrame]:
             }
             values = {
                 name: getattr(outputs, field)[model, here]
-                for name, field in (("log_probs", "log_probs"), ("mean", "mean"), ("std", "std"),
-                                    ("ranks", "ranks"))
-            }  # fmt: skip
+                for name, field in (
+                    ("log_probs", "log_probs"),
+                    ("mean", "mean"),
+                    ("std", "std"),
+                    ("ranks", "ranks"),
+                )
+            }
             near = outputs.neighbour_log_probs[model, row]
             short.append(common | values | {"neighbour_log_probs": near})
             for position in range(values["mean"].size):
@@ -130,21 +134,27 @@ def changed(frame: pd.DataFrame, row: int, column: str, value) -> pd.DataFrame:
 
 
 LONG = [
-    (lambda f: f.rename(columns={"document": "page"}), "unknown 'page'; expected log_probs, .*--groups page"),
+    (
+        lambda f: f.rename(columns={"document": "page"}),
+        "unknown 'page'; expected log_probs, .*--groups page",
+    ),
     (lambda f: f.drop(columns="document"), "also a column document"),
     (lambda f: f.drop(columns="member"), "expected also members: .*--members FILE"),
     (lambda f: f.drop(columns="log_probs"), "expected log_probs"),
     (lambda f: f.drop(index=4), "has no position 4"),
     (lambda f: f.assign(position=f.position + 2), "positions begin at 2"),
     (lambda f: pd.concat([f, f.iloc[[3]]]), "tokens of model|twice"),
-    (lambda f: f[(f.model == "m0") | (f.document != "doc-3")], "document doc-3 has 0 tokens of model 1"),
+    (
+        lambda f: f[(f.model == "m0") | (f.document != "doc-3")],
+        "document doc-3 has 0 tokens of model 1",
+    ),
     (lambda f: changed(f, 1, "member", not f.member[1]), "row 1 says members .*earlier row"),
     (lambda f: changed(f, 1, "group_year", "1999"), "row 1 says group 'year' '1999'"),
     (lambda f: changed(f, 0, "log_probs", np.nan), "nan at token 0 of document"),
     (lambda f: f.assign(log_probs=-f.log_probs), "write -losses"),
     (lambda f: f.assign(log_prob=f.log_probs), "says the same as another column"),
     (lambda f: f.iloc[:0], "holds no record"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("change", "message"), LONG)
@@ -160,13 +170,16 @@ SHORT = [
     (lambda f: changed(f, 0, "log_probs", None), "row 0 of column 'log_probs' is empty"),
     (lambda f: f.assign(log_probs=[["a"]] * len(f)), "holds other things than numbers"),
     (lambda f: f.assign(mean=-1.0), "mean holds numbers and log_probs lists"),
-    (lambda f: changed(f, 0, "mean", [-1.0]), "mean of model 1: document 0 has 34 tokens, elsewhere 1"),
+    (
+        lambda f: changed(f, 0, "mean", [-1.0]),
+        "mean of model 1: document 0 has 34 tokens, elsewhere 1",
+    ),
     (lambda f: changed(f, 0, "neighbour_log_probs", [-1.0]), "lists differ in length"),
     (lambda f: f.assign(document="one"), "document one is there twice"),
     (lambda f: f.drop(index=20), "1 pairs of a model and a document have no row"),
     (lambda f: f.drop(columns=["document"]), "no ids"),
     (lambda f: changed(f, 0, "text", "another"), "texts of a document differs between models"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("change", "message"), SHORT)
@@ -177,26 +190,35 @@ def test_tables_of_lists_that_cannot_be_read_are_refused(outputs, tmp_path, chan
     assert "\n" not in str(caught.value) and "lists.parquet" in str(caught.value)
 
 
-@pytest.mark.parametrize(("fields", "message"), [
-    ({"log_probs": [-1.0, -2.0]}, "expected offsets"),
-    ({"log_probs": [-1.0, -2.0], "offsets": [0, 2], "lengths": [2]}, "one of the two"),
-    ({"log_probs": [-1.0, -2.0], "lengths": [-2, 4]}, "fall below 0"),
-    ({"log_probs": [-1.0, -2.0], "offsets": [0, 2], "scores": [1]}, "unknown 'scores'"),
-    ({"log_probs": [-1.0, -2.0], "offsets": [0, 2], "members": [True, False]}, "members"),
-    ({"losses": [1.0]}, "unknown 'losses'|expected log_probs"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"log_probs": [-1.0, -2.0]}, "expected offsets"),
+        ({"log_probs": [-1.0, -2.0], "offsets": [0, 2], "lengths": [2]}, "one of the two"),
+        ({"log_probs": [-1.0, -2.0], "lengths": [-2, 4]}, "fall below 0"),
+        ({"log_probs": [-1.0, -2.0], "offsets": [0, 2], "scores": [1]}, "unknown 'scores'"),
+        ({"log_probs": [-1.0, -2.0], "offsets": [0, 2], "members": [True, False]}, "members"),
+        ({"losses": [1.0]}, "unknown 'losses'|expected log_probs"),
+    ],
+)
 def test_archives_that_cannot_be_read_are_refused(tmp_path, fields, message):
     np.savez(tmp_path / "a.npz", **{"members": [True]} | fields)
     with pytest.raises(InputError, match=message):
         read_tokens(tmp_path / "a.npz")
 
 
-@pytest.mark.parametrize(("text", "ids"), [
-    ("document,log_prob,member\n1,-1,1\n1,-2,1\n2,-3,0\n2,-4,0\n", [1, 2]),
-    ("document;log_prob;member\n1;-1,0;1\n1;-2,0;1\n2;-3,0;0\n2;-4,0;0\n", [1, 2]),
-    ("Document\tLogProb\tMember\n1\t-1\tTRUE\n1\t-2\tTRUE\n2\t-3\tFALSE\n2\t-4\tFALSE\n", [1, 2]),
-    ("\ufeffdocument, log_prob, member\n007,-1,1\n007,-2,1\n7,-3,0\n7,-4,0\n", ["007", "7"]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "ids"),
+    [
+        ("document,log_prob,member\n1,-1,1\n1,-2,1\n2,-3,0\n2,-4,0\n", [1, 2]),
+        ("document;log_prob;member\n1;-1,0;1\n1;-2,0;1\n2;-3,0;0\n2;-4,0;0\n", [1, 2]),
+        (
+            "Document\tLogProb\tMember\n1\t-1\tTRUE\n1\t-2\tTRUE\n2\t-3\tFALSE\n2\t-4\tFALSE\n",
+            [1, 2],
+        ),
+        ("\ufeffdocument, log_prob, member\n007,-1,1\n007,-2,1\n7,-3,0\n7,-4,0\n", ["007", "7"]),
+    ],
+)
 def test_tables_as_programs_write_them(tmp_path, text, ids):
     (tmp_path / "a.csv").write_text(text, encoding="utf-8")
     assert holds_tokens(tmp_path / "a.csv")
@@ -206,13 +228,16 @@ def test_tables_as_programs_write_them(tmp_path, text, ids):
     assert found.offsets.tolist() == [0, 2, 4]
 
 
-@pytest.mark.parametrize(("rows", "message"), [
-    ("a,-1,1\na,,1\nb,-1,0\nb,-1,0", "nan at token 1 of document a"),
-    ("a,-1,1\n,-2,1\nb,-1,0\nb,-1,0", "row 1 has nothing under document"),
-    ("a,-1,1\na,-2,1\nb,-1,\nb,-1,0", "row 2 has nothing under member"),
-    ("a,-1,yes\na,-2,yes\nb,-1,no\nb,-1,no", "members are texts .'yes'"),
-    ("a,-1,1\na,x,1\nb,-1,0\nb,-1,0", "log_probs are texts"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ("a,-1,1\na,,1\nb,-1,0\nb,-1,0", "nan at token 1 of document a"),
+        ("a,-1,1\n,-2,1\nb,-1,0\nb,-1,0", "row 1 has nothing under document"),
+        ("a,-1,1\na,-2,1\nb,-1,\nb,-1,0", "row 2 has nothing under member"),
+        ("a,-1,yes\na,-2,yes\nb,-1,no\nb,-1,no", "members are texts .'yes'"),
+        ("a,-1,1\na,x,1\nb,-1,0\nb,-1,0", "log_probs are texts"),
+    ],
+)
 def test_gaps_and_words_in_a_table_are_named(tmp_path, rows, message):
     (tmp_path / "a.csv").write_text(f"document,log_prob,member\n{rows}\n", encoding="utf-8")
     with pytest.raises(InputError, match=message):

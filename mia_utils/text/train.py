@@ -73,11 +73,17 @@ def train_text(
     store = Store.of(store)
     specs = [
         TextSpec(
-            corpus.name, seed, corpus.fingerprint, corpus.tokenizer.size,
-            row.tobytes(), config, precision, device,
+            corpus.name,
+            seed,
+            corpus.fingerprint,
+            corpus.tokenizer.size,
+            row.tobytes(),
+            config,
+            precision,
+            device,
         )
         for row in counts
-    ]  # fmt: skip
+    ]
     if missing := missing_models(specs, store):
         if backend == "loky":
             check_gpu(missing, store)
@@ -129,10 +135,16 @@ def fit_into_store(
 
     def trained():
         return fit(
-            tokens, offsets, spec.vocabulary, spec.counts(), spec.config,
-            seed=spec.seed, precision=spec.precision, device=spec.device,
+            tokens,
+            offsets,
+            spec.vocabulary,
+            spec.counts(),
+            spec.config,
+            seed=spec.seed,
+            precision=spec.precision,
+            device=spec.device,
             checkpoint=store.checkpoint(spec.name),
-        )  # fmt: skip
+        )
 
     trained_into_store(spec, store, wait, trained, lambda result: _record(spec, result))
 

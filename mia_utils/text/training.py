@@ -79,9 +79,12 @@ def build(vocabulary: int, config: TextConfig, generators: Generators) -> GPT:
     """A fresh model, its weights drawn from the generators."""
     with DrawnFrom(generators):
         return GPT(
-            vocabulary, config.context,
-            layers=config.layers, width=config.width, heads=config.heads,
-        )  # fmt: skip
+            vocabulary,
+            config.context,
+            layers=config.layers,
+            width=config.width,
+            heads=config.heads,
+        )
 
 
 @torch.no_grad()
@@ -167,8 +170,11 @@ def fit(
     ]
     optimizer = torch.optim.AdamW(
         groups,
-        lr=config.lr, weight_decay=config.weight_decay, betas=(0.9, 0.95), fused=True,
-    )  # fmt: skip
+        lr=config.lr,
+        weight_decay=config.weight_decay,
+        betas=(0.9, 0.95),
+        fused=True,
+    )
     looks = Looks(config, lambda model: answers(model, tokens, offsets))
     place = Place(model, optimizer, cast(Any, None), generators, (looks,))
     pieces = Pieces.of(tokens, offsets, config.context, model.opening)
@@ -181,10 +187,15 @@ def fit(
         own = _own_name(tokens, offsets, copies, vocabulary, config, device)
         one_epoch, statement = _private(place, pieces, copies, config, seed, own, device)
     trained = run_epochs(
-        place, config, one_epoch, state=state, checkpoint=checkpoint,
-        checkpoint_every=checkpoint_every, worker=None,
+        place,
+        config,
+        one_epoch,
+        state=state,
+        checkpoint=checkpoint,
+        checkpoint_every=checkpoint_every,
+        worker=None,
         answers=lambda: np.stack([*looks.seen, answers(model, tokens, offsets)]),
-    )  # fmt: skip
+    )
     trained.privacy = statement
     return trained
 
