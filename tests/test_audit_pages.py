@@ -8,11 +8,15 @@ import pytest
 from audited import answers
 from conftest import ROOT
 
+from benchmarks import audit_peers, audit_speed, coverage
 from mia_utils.audit import Limit
 from mia_utils.audit.advice import ADVICE, TEXT_ADVICE, book_address
 from mia_utils.book import contents
 from mia_utils.cli.main import main
 from mia_utils.errors import InputError
+from mia_utils.evaluation import Interval, auc_interval
+
+RESULTS = ROOT / "book/results"
 
 
 def test_the_front_door_prints_what_it_says(tmp_path, monkeypatch, capsys):
@@ -69,3 +73,47 @@ def test_the_verdict_was_right_as_often_as_it_promises():
     assert null["sets"] == 200 and null["share"] <= 0.05
     planted = tried[tried["kind"] == "planted"]
     assert len(planted) >= 3 and (planted["sets"] == 200).all() and (planted["share"] >= 0.9).all()
+
+
+def test_published_intervals_hold_what_they_promise():
+    tried = pd.read_csv(RESULTS / "coverage.csv")
+    cases = [(figure, case) for figure, (_, cases) in coverage.FIGURES.items() for case in cases]
+    assert list(zip(tried["interval"], tried["records"], strict=True)) == cases
+    assert (tried["simulations"] >= coverage.FEW).all() and (tried["level"] == 0.95).all()
+    low = tried[tried["high"] < tried["level"]]  # its own chance cannot explain it
+    assert low.empty, low
+
+
+def test_an_interval_that_is_too_short_is_seen(monkeypatch):
+    case = "balanced: 200 + 200"
+    assert float(coverage.measure("AUC", case, 200)["high"]) > 0.95
+
+    def short(scores, members):
+        value, low, high = auc_interval(scores, members)
+        return Interval(value, (value + low) / 2, (value + high) / 2)
+
+    monkeypatch.setattr(coverage, "auc_interval", short)
+    assert float(coverage.measure("AUC", case, 200)["high"]) < 0.9
+
+
+@pytest.mark.parametrize("figure", coverage.FIGURES)
+def test_every_interval_can_be_tried(figure):
+    for case in coverage.FIGURES[figure][1]:
+        assert 0 <= float(coverage.measure(figure, case, 2)["coverage"]) <= 1
+
+
+def test_what_tools_say_is_what_they_said_of_every_set():
+    sets = pd.read_csv(RESULTS / "audit_peers_sets.csv")
+    written = pd.read_csv(RESULTS / "audit_peers.csv", dtype=str, keep_default_na=False)
+    pd.testing.assert_frame_equal(audit_peers.table(sets).astype(str), written, check_dtype=False)
+    ours = written[written["tool"] == "mia audit"].iloc[0]
+    assert ours["null sets"] == "200" and ours["planted leaks reported"] == "10 of 10"
+    assert float(ours["null sets with a leak reported"]) <= 0.05
+
+
+def test_audits_stay_within_their_goals():
+    found = pd.read_csv(RESULTS / "audit_speed.csv")
+    assert found["audit"].tolist() == list(audit_speed.LIMITS)
+    assert (found["GB"] <= found["goal (GB)"]).all()
+    timed = found[found["goal (s)"].notna()]
+    assert (timed["processor seconds"] <= timed["goal (s)"]).all() and len(timed) == 2
