@@ -177,6 +177,26 @@ def test_the_command_guards_a_build(target, tmp_path, capsys):
     assert "expected a figure and its limit" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        (["-o", "{target}"], "a file; expected a folder"),
+        (["--junit", "{folder}"], "a folder; expected a file"),
+        (["--delta", "2"], "expected a probability"),
+        (["--rates", "2"], "between 0 and 1"),
+        (["--attacks", "lossy"], "no attack is called 'lossy'"),
+        (["--book", "javascript:1"], "expected an address"),
+    ],
+)
+def test_what_cannot_be_done_is_said_before_the_work(
+    options, words, target, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr("mia_utils.audit.run.checks.check", None)  # the first work that is done
+    given = [text.format(target=target, folder=tmp_path) for text in options]
+    assert main(["audit", str(target), "-o", str(tmp_path / "out"), *given]) == 2
+    assert words in capsys.readouterr().err
+
+
 def test_the_command_stops_before_a_worthless_audit(tmp_path, capsys):
     outputs = answers()
     labels = np.random.default_rng(0).permutation(outputs.labels)

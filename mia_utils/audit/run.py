@@ -15,6 +15,7 @@ import sklearn
 from ..arrays import rows_of
 from ..errors import InputError
 from ..evaluation import group_metrics, holm
+from ..evaluation.intervals import check_level
 from ..outputs import Outputs
 from ..text.outputs import TokenOutputs
 from . import checks, drawn, traces
@@ -22,7 +23,7 @@ from .answers import AuditData
 from .language import TOKEN_RECIPES, perplexity, token_data
 from .measure import RATES, measure, ranked
 from .report import SCHEMA, AuditReport
-from .scores import LEAD, RECIPES, Scored, score
+from .scores import LEAD, RECIPES, Scored, check_names, score
 from .verdict import ALPHA, design, verdict
 
 
@@ -87,6 +88,11 @@ def audit(
     data = _one_model(data, which)
     if not all(0 < rate < 1 for rate in rates) or not rates:
         raise InputError(f"rates={tuple(rates)}; expected false-positive rates between 0 and 1")
+    if not 0 <= delta < 1:
+        raise InputError(f"delta={delta}; expected a probability in [0, 1), such as 1e-5")
+    check_level(level)
+    recipes = RECIPES if data.tokens is None else TOKEN_RECIPES
+    check_names(attacks, recipes)
     notes: list[str] = []
     if shadows is not None:
         asked, shadows = _align(data, shadows, notes)
@@ -100,7 +106,7 @@ def audit(
     scored, missing, online = score(
         outputs,
         shadows,
-        recipes=RECIPES if data.tokens is None else TOKEN_RECIPES,
+        recipes=recipes,
         tokens=data.tokens,
         attacks=attacks,
         seed=seed,

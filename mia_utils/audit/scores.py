@@ -151,6 +151,20 @@ def halves(members: np.ndarray, evaluated: np.ndarray, seed: int) -> Fold:
     return fold
 
 
+def check_names(attacks: Sequence[str] | None, recipes: Mapping[str, Recipe]) -> None:
+    """Check that there are attacks of these names.
+
+    Raises
+    ------
+    InputError
+        If there is none of one of them, or none is named.
+    """
+    unknown = [name for name in attacks or () if name not in recipes]
+    if unknown or (attacks is not None and not len(attacks)):
+        what = f"no attack is called {unknown[0]!r}" if unknown else "attacks is empty"
+        raise InputError(f"{what}; expected {', '.join(recipes)}")
+
+
 def enough_references(shadows: Outputs, target: Outputs) -> tuple[bool, np.ndarray]:
     """Can attacks be online, and which of the target's records have the models they need?
 
@@ -191,9 +205,7 @@ def score(
     InputError
         If an attack is unknown, or none applies.
     """
-    unknown = [name for name in attacks or () if name not in recipes]
-    if unknown:
-        raise InputError(f"no attack is called {unknown[0]!r}; expected {', '.join(recipes)}")
+    check_names(attacks, recipes)
     chosen = [name for name in recipes if attacks is None or name in attacks]
     fold = halves(target.members[0], target.evaluated[0], seed)
     online, known = (False, None) if shadows is None else enough_references(shadows, target)

@@ -94,6 +94,10 @@ def _audit(arguments: argparse.Namespace) -> int:
     rates = tuple(arguments.rates or RATES)
     rates += tuple(sorted({x.rate for x in limits if x.rate is not None} - set(rates)))
     book = book_address(arguments.book)
+    if arguments.out.exists() and not arguments.out.is_dir():
+        raise InputError(f"--out {arguments.out}: a file; expected a folder")
+    if arguments.junit is not None and arguments.junit.is_dir():
+        raise InputError(f"--junit {arguments.junit}: a folder; expected a file")
     tell = _silent if arguments.quiet else _tell
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_: tell(f"warning: {message}")
