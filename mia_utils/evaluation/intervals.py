@@ -390,6 +390,9 @@ def _spread(values, level: float) -> tuple[float, float, int]:
 def mean_interval(values, *, level: float = 0.95) -> Interval:
     """Mean of one figure over n >= 3 independently trained models: mean +- t s / sqrt(n).
 
+    Exact where the figures are normal. Those near 0 or 1 scatter askew: of AUCs about 0.9 with a
+    deviation of 0.04, a 95 % interval of ten models holds the mean in 94 %.
+
     >>> mean_interval([0.5, 0.6, 0.7]).value
     0.6
     """
