@@ -8,6 +8,7 @@ import json
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 
@@ -187,13 +188,17 @@ class AuditReport:
 
     def csv(self) -> str:
         """`records()` as CSV; texts that a spreadsheet would run as a formula get a quote first."""
-        frame = self.records()
         buffer = io.StringIO()
-        writer = csv.writer(buffer, lineterminator="\n")
+        self._write_csv(buffer)
+        return buffer.getvalue()
+
+    def _write_csv(self, file: TextIO) -> None:
+        """Row by row: of a million records the text alone is half a gigabyte."""
+        frame = self.records()
+        writer = csv.writer(file, lineterminator="\n")
         writer.writerow([_cell(name) for name in frame.columns])
         for row in frame.itertuples(index=False):
             writer.writerow([_cell(value) for value in row])
-        return buffer.getvalue()
 
     def save(self, folder: str | os.PathLike, *, book: str | None = None) -> list[Path]:
         """Write report.html, report.json and, unless made without, records.csv; their paths.
@@ -212,14 +217,19 @@ class AuditReport:
         with one_line_disk_errors(folder, _CHOICE):
             folder.mkdir(parents=True, exist_ok=True)
             files = {"report.json": self.json, "report.html": lambda: self.html(book=book)}
-            if self._data is not None:
-                files["records.csv"] = self.csv
             for name, make in files.items():
                 # Written beside and renamed: a link of that name is replaced, not followed.
                 with whole_file(folder / name) as partial:
                     partial.write_text(make(), encoding="utf-8", newline="\n")
                 written.append(folder / name)
-            if self._data is None:  # of an earlier report: it would not belong to this one
+            if self._data is not None:
+                with (
+                    whole_file(folder / "records.csv") as partial,
+                    open(partial, "w", encoding="utf-8", newline="") as file,
+                ):
+                    self._write_csv(file)
+                written.append(folder / "records.csv")
+            else:  # of an earlier report: it would not belong to this one
                 (folder / "records.csv").unlink(missing_ok=True)
         return written
 

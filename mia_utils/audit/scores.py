@@ -261,14 +261,20 @@ def _score(name, recipe, target, shadows, online, known, fold) -> tuple[np.ndarr
     scores = np.full(fold.shape, np.nan)
     for half in (0, 1):
         here, there = (used & (fold == side) for side in (half, 1 - half))
-        attack = recipe.make(online)
-        if recipe.fitted == "halves":
-            attack.fit(target.judged_on(there[None]))
-        else:
-            outside = target.select(records=there & ~target.members[0])
-            attack.fit(shadows if recipe.fitted == "both" else None, population=outside)
-        scores[here] = attack.score(target.judged_on(here[None]))[0][here]
+        scores[here] = _score_half(recipe.make(online), recipe, target, shadows, here, there)
     return scores, fold
+
+
+def _score_half(attack, recipe, target, shadows, here, there) -> np.ndarray:
+    """Scores of the records `here` by an attack that was fitted on those `there`; what is copied of
+    large answers for that is gone afterwards.
+    """
+    if recipe.fitted == "halves":
+        attack.fit(target.judged_on(there[None]))
+    else:
+        outside = target.select(records=there & ~target.members[0])
+        attack.fit(shadows if recipe.fitted == "both" else None, population=outside)
+    return attack.score(target.judged_on(here[None]))[0][here]
 
 
 def _only(target: Outputs, known: np.ndarray) -> Outputs:
