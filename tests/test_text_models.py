@@ -20,8 +20,9 @@ from mia_utils.text.duplicates import distinct
 from mia_utils.text.extraction import extraction, generate
 from mia_utils.text.tokenizer import Tokenizer
 from mia_utils.text.train import train_text
-from mia_utils.text.training import fit
+from mia_utils.text.training import answers, build, fit
 from mia_utils.training.config import DPConfig
+from mia_utils.training.generators import Generators
 
 SMALL = {"layers": 1, "width": 32, "heads": 2, "context": 32, "batch_size": 8}
 
@@ -304,6 +305,37 @@ def test_a_document_longer_than_the_context_is_read_in_pieces(half):
     config = TextConfig(epochs=1, **SMALL | {"context": 8})
     result = fit(long.tokens, long.offsets, 300, np.ones(9, np.uint8), config, seed=0)
     assert result.logits.shape == (1, 4, long.tokens.size)
+
+
+def test_a_token_far_inside_a_document_is_judged_by_half_a_context_before_it():
+    long = Corpus.of([" ".join(sentences(4)), "short", sentences(1)[0]], vocabulary=300)
+    model = build(
+        long.tokenizer.size, TextConfig(**SMALL | {"context": 8}), Generators.of_seed(0, "cpu")
+    )
+    found = answers(model.eval(), long.tokens, long.offsets)[0]
+    for first, end in pairwise(long.offsets):
+        for place in range(first, end):
+            begin = first if place - first < 8 else first + 4 * ((place - first) // 4 - 1)
+            before = [model.opening, *long.tokens[begin:place]]
+            with torch.no_grad():
+                logs = torch.log_softmax(model(torch.tensor([before]))[0, -1], dim=-1)
+            assert len(before) > min(place - first, 4)
+            assert found[place] == pytest.approx(float(logs[long.tokens[place]]), abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    "call, said",
+    [
+        (lambda: read_corpus(length="x"), "length='x'; expected"),
+        (lambda: read_corpus(documents=2.5), "documents=2.5; expected"),
+        (lambda: canaries("3"), "count='3'; expected"),
+        (lambda: Canary("a {x} {}", "12"), "no other braces"),
+        (lambda: Canary("{0} {}", "12"), "no other braces"),
+    ],
+)
+def test_what_cannot_be_meant_is_named(call, said):
+    with pytest.raises(InputError, match=said):
+        call()
 
 
 @pytest.mark.parametrize(

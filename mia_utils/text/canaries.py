@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import InputError
+from ..training.config import as_integer
 from .query import TextModels
 
 _AT_ONCE = 4096
@@ -29,7 +30,7 @@ class Canary:
     >>> Canary("The code of {} is", "42")
     Traceback (most recent call last):
         ...
-    mia_utils.errors.InputError: form='The code of {} is'; expected {} at its end
+    mia_utils.errors.InputError: form='The code of {} is'; expected {} at its end, and no other braces
 
     >>> Canary("The code is {}", "0042").text
     'The code is 0042'
@@ -39,8 +40,8 @@ class Canary:
     secret: str
 
     def __post_init__(self) -> None:
-        if self.form.count("{}") != 1 or not self.form.endswith("{}"):
-            raise InputError(f"form={self.form!r}; expected {{}} at its end")
+        if not self.form.endswith("{}") or set("{}") & set(self.form[:-2]):
+            raise InputError(f"form={self.form!r}; expected {{}} at its end, and no other braces")
         if not (self.secret.isascii() and self.secret.isdigit()):
             raise InputError(f"secret={self.secret!r}; expected digits")
 
@@ -63,6 +64,8 @@ def canaries(count: int, *, digits: int = 4, seed: int = 0) -> list[Canary]:
     InputError
         If a number is out of range.
     """
+    count = as_integer("count", count, "a whole number, at least 1")
+    digits = as_integer("digits", digits, "a whole number, 1 to 9")
     if not (count >= 1 and 1 <= digits <= 9):
         raise InputError(f"count={count}, digits={digits}; expected at least 1, and 1 to 9")
     rng = np.random.default_rng([seed, 18])

@@ -11,7 +11,7 @@ from ..engine.folders import digest
 from ..errors import InputError
 from ..training.config import DPConfig, as_integer, as_number
 
-RECIPE = 1
+RECIPE = 2
 """Raised whenever the training loop's results change; part of every model's name."""
 
 

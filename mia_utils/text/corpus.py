@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError, InputWarning
+from ..training.config import as_integer
 from .duplicates import distinct
 from .tokenizer import Tokenizer, as_tokens
 
@@ -155,7 +156,7 @@ def read_corpus(
     Raises
     ------
     InputError
-        If there is no such folder, or it holds fewer documents than asked for.
+        If there is no such folder, it holds fewer documents than asked for, or a number is none.
 
     Warns
     -----
@@ -165,6 +166,10 @@ def read_corpus(
     own = root is not None
     root = Path(sysconfig.get_path("stdlib") if root is None else root)
     least = length if least is None else least
+    length = as_integer("length", length, "a number of characters")
+    least = as_integer("least", least, "a number of characters")
+    if documents is not None:
+        documents = as_integer("documents", documents, "a number of documents, at least 2")
     if not 1 <= least <= length:
         raise InputError(f"length={length}, least={least}; expected 1 <= least <= length")
     if documents is not None and documents < 2:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import InputError
+from ..training.config import as_integer
 from .outputs import TokenOutputs
 
 
@@ -48,7 +49,8 @@ def extraction(outputs: TokenOutputs, *, prompt: int, length: int) -> Extraction
     """Judge every document by what the model said of its tokens; nothing has to be generated.
 
     Greedy decoding after the document's first `prompt` tokens gives its next `length` tokens
-    exactly if each of them was the likeliest given all that stands before it.
+    exactly if each of them was the likeliest given what stands before it: all of it, as far as the
+    model's context reaches.
 
     Parameters
     ----------
@@ -64,8 +66,10 @@ def extraction(outputs: TokenOutputs, *, prompt: int, length: int) -> Extraction
     """
     if outputs.ranks is None:
         raise InputError("extraction needs the tokens' ranks; TextModels.outputs gives them")
+    prompt = as_integer("prompt", prompt, "a number of tokens, at least 1")
+    length = as_integer("length", length, "a number of tokens, at least 1")
     if prompt < 1 or length < 1:
-        raise InputError(f"prompt={prompt!r}, length={length!r}; expected at least 1 token each")
+        raise InputError(f"prompt={prompt}, length={length}; expected at least 1 token each")
     sizes = np.diff(outputs.offsets)
     judged = sizes >= prompt + length
     if not judged.any():
@@ -97,13 +101,16 @@ def generate(model, tokens, length: int, *, temperature: float = 0.0, seed: int 
     Raises
     ------
     InputError
-        If the whole is longer than the model's context, or the temperature negative.
+        If the whole is longer than the model's context, a token is not in its vocabulary, or the
+        temperature is negative.
     """
     import torch
 
     from ..randomness import torch_generator
 
     found = [int(token) for token in tokens]
+    if strange := [token for token in found if not 0 <= token < model.opening]:
+        raise InputError(f"token {strange[0]} is not in the vocabulary of {model.opening} tokens")
     if len(found) + length > model.context:
         raise InputError(
             f"{len(found)} + {length} tokens are more than the model's context of {model.context}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-_NAME = re.compile(r"\b[A-Z][^\W\d_]*[a-z][^\W\d_]*\b")
+_WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
 _DIGIT = re.compile(r"\d")
 
 
@@ -14,7 +14,12 @@ def mask_names_and_numbers(text: str) -> str:
     A rule of thumb, and meant to show what such rules do: it takes out the first words of sentences,
     and leaves names in capitals or in lower case.
 
-    >>> mask_names_and_numbers("Call Zoé at 555-0199, she said.")
-    'Name Name at 000-0000, she said.'
+    >>> mask_names_and_numbers("Call Émile O'Brien at 555-0199, she said to NATO.")
+    'Name Name Name at 000-0000, she said to NATO.'
     """
-    return _DIGIT.sub("0", _NAME.sub("Name", text))
+
+    def masked(word: re.Match) -> str:
+        found = word.group()
+        return "Name" if found[0].isupper() and any(map(str.islower, found)) else found
+
+    return _DIGIT.sub("0", _WORD.sub(masked, text))

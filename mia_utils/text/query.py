@@ -10,6 +10,7 @@ import numpy as np
 
 from ..engine.store import Store
 from ..errors import InputError
+from ..training.config import as_integer
 from .config import TextConfig
 from .corpus import Corpus
 from .outputs import TokenOutputs
@@ -41,8 +42,17 @@ class TextModels:
         return len(self.names)
 
     def __getitem__(self, index) -> TextModels:
-        """Some of the models, by a slice or a list of numbers; one number gives one model."""
-        rows = np.atleast_1d(np.arange(len(self))[index])
+        """Some of the models, by a slice or a list of numbers; one number gives one model.
+
+        Raises
+        ------
+        InputError
+            If there is no such model.
+        """
+        try:
+            rows = np.atleast_1d(np.arange(len(self))[index])
+        except IndexError:
+            raise InputError(f"model {index!r} of {len(self)}, which count from 0") from None
         names = tuple(self.names[row] for row in rows)
         return TextModels(self.corpus, self.copies[rows], self.config, names, self.store)
 
@@ -79,12 +89,16 @@ class TextModels:
         Raises
         ------
         InputError
-            If the models were not asked after that epoch, or are not in the store.
+            If the models were not asked after that epoch or are not in the store, or `neighbours` is no
+        number of versions.
         """
         known = [*self.config.looks, self.config.epochs]
         epoch = self.config.epochs if epoch is None else epoch
         if epoch not in known:
             raise InputError(f"epoch={epoch!r}; the models were asked after {known}: set looks=")
+        neighbours = as_integer("neighbours", neighbours, "a number of versions, at least 0")
+        if neighbours < 0:
+            raise InputError(f"neighbours={neighbours}; expected a number of versions, at least 0")
         if epoch != known[-1] and (lowercase or neighbours):
             raise InputError(
                 "lowercase and neighbours ask the trained model; they go with its last epoch alone"
@@ -139,9 +153,10 @@ class TextModels:
         return np.stack(found, axis=1), offsets
 
     def _means(self, documents: Sequence[Any]) -> np.ndarray:
-        """Mean log-probability of each document's tokens, float32 (M, documents)."""
+        """Mean log-probability of each document's tokens, float64 (M, documents)."""
         found, offsets = self.ask(documents)
-        return np.add.reduceat(found[0], offsets[:-1], axis=1) / np.diff(offsets)
+        sums = np.add.reduceat(found[0].astype(np.float64), offsets[:-1], axis=1)
+        return sums / np.diff(offsets)
 
     def load(self, row: int = 0):
         """A model, `GPT` in evaluation mode on the CPU; raises InputError if it is not stored."""
@@ -151,7 +166,7 @@ class TextModels:
         from .training import build
 
         model = build(self.corpus.tokenizer.size, self.config, Generators.of_seed(0, "cpu"))
-        weights = self.store.weights(self.names[row])
+        weights = self.store.weights(self[row].names[0])
         model.load_state_dict({k: torch.from_numpy(np.array(v)) for k, v in weights.items()})
         return model.eval()
 

@@ -50,28 +50,41 @@ class Pieces(NamedTuple):
     documents: np.ndarray
 
     @classmethod
-    def of(cls, tokens: np.ndarray, offsets: np.ndarray, context: int, opening: int) -> Pieces:
-        """Cut documents; each piece begins with the token that opens a document."""
-        starts, ends, documents = [], [], []
-        for document, (first, end) in enumerate(pairwise(offsets)):
-            for start in range(first, end, context):
-                starts.append(start)
-                ends.append(min(start + context, end))
-                documents.append(document)
-        longest = max(end - start for start, end in zip(starts, ends, strict=True))
-        targets = np.full((len(starts), longest), _IGNORED, np.int64)
-        for row, start, end in zip(targets, starts, ends, strict=True):
-            row[: end - start] = tokens[start:end]
+    def of(
+        cls,
+        tokens: np.ndarray,
+        offsets: np.ndarray,
+        context: int,
+        opening: int,
+        *,
+        repeated: int = 0,
+    ) -> Pieces:
+        """Cut documents; each piece begins with the token that opens a document.
+
+        A piece that continues a document shows so many tokens of the piece before it once more, and
+        is not asked about them.
+        """
+        cuts = [
+            (document, start, min(start + context, end), start > first)
+            for document, (first, end) in enumerate(pairwise(offsets))
+            for start in range(first, max(first + 1, end - repeated), context - repeated)
+        ]
+        longest = max(end - start for _, start, end, _ in cuts)
+        targets = np.full((len(cuts), longest), _IGNORED, np.int64)
         inputs = np.full_like(targets, opening)
-        inputs[:, 1:] = np.where(targets[:, :-1] == _IGNORED, opening, targets[:, :-1])
-        return cls(torch.from_numpy(inputs), torch.from_numpy(targets), np.array(documents))
+        for row, seen, (_, start, end, continues) in zip(targets, inputs, cuts, strict=True):
+            row[: end - start] = tokens[start:end]
+            seen[1 : end - start] = row[: end - start - 1]
+            row[: repeated * continues] = _IGNORED
+        documents = np.array([document for document, *_ in cuts])
+        return cls(torch.from_numpy(inputs), torch.from_numpy(targets), documents)
 
     def rows(
         self, index: torch.Tensor, device: str | torch.device
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Inputs and targets of some pieces, no longer than the longest of them."""
         targets = self.targets[index]
-        longest = int((targets != _IGNORED).sum(dim=1).max())
+        longest = int((targets != _IGNORED).nonzero()[:, 1].max()) + 1
         return self.inputs[index, :longest].to(device), targets[:, :longest].to(device)
 
 
@@ -89,10 +102,15 @@ def build(vocabulary: int, config: TextConfig, generators: Generators) -> GPT:
 
 @torch.no_grad()
 def answers(model: GPT, tokens: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-    """What a model says of every token, float32 (4, T): rows as `ANSWERS`; in full precision."""
+    """What a model says of every token, float32 (4, T): rows as `ANSWERS`; in full precision.
+
+    In a document that is longer than the model's context, every token has at least half a context
+    before it.
+    """
     model.eval()
     device = model.tokens.weight.device
-    pieces = Pieces.of(tokens, offsets, model.context, model.opening)
+    half = model.context // 2
+    pieces = Pieces.of(tokens, offsets, model.context, model.opening, repeated=half)
     found = []
     for index in torch.arange(len(pieces.inputs)).split(_AT_ONCE):
         inputs, targets = pieces.rows(index, device)
