@@ -127,7 +127,11 @@ def test_some_documents_of_a_corpus(corpus):
         *corpus.tokens[corpus.offsets[5] : corpus.offsets[6]],
         *corpus.tokens[corpus.offsets[2] : corpus.offsets[3]],
     ]
-    for index, said in (([48], "the corpus has 48"), ([0.5], "index="), ([], "")):
+    for index, said in (
+        ([48], "the corpus has 48"),
+        ([0.5], "index="),
+        ([], "there are no documents"),
+    ):
         with pytest.raises(InputError, match=said):
             corpus.subset(index)
 

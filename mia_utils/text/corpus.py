@@ -101,9 +101,10 @@ class Corpus:
         InputError
             If there are none, or a number is not that of a document.
         """
-        chosen = index if isinstance(index, slice) else np.asarray(index)
+        if not isinstance(index, slice):
+            index = np.asarray(index) if np.size(index) else slice(0)
         try:
-            index = np.atleast_1d(np.arange(len(self))[chosen])
+            index = np.atleast_1d(np.arange(len(self))[index])
         except IndexError as error:
             raise InputError(f"index={index!r}: {error}; the corpus has {len(self)}") from None
         return Corpus(
