@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -35,6 +36,8 @@ DIGITS = {
 
 def pytest_configure(config):
     """No test reads or writes the user's own data, trained models and runs, or asks their cluster."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # begun in a script's background
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     folder = Path(tempfile.mkdtemp(prefix="mia-tests-"))
     for name in [name for name in os.environ if name.startswith("MIA_")]:
         del os.environ[name]

@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from audited import answers
-from test_pages_browser import MODES, Visit, browser, pytestmark  # noqa: F401
+from test_pages_browser import MODES, Visit, all_of_them, browser  # noqa: F401
 
 from mia_utils.audit import AuditData, Limit, audit
+
+pytestmark = all_of_them
 
 
 @pytest.fixture(scope="module")

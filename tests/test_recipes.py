@@ -63,7 +63,7 @@ def run(root: Path, *command: str) -> str:
     return done.stdout
 
 
-def tests(root: Path, names: str, *files: str) -> None:
+def passes(root: Path, names: str, *files: str) -> None:
     """Those tests pass in the copy whose names hold one of these words, and there are some."""
     options = ["-p", "no:cacheprovider", "-q", "-x", "-k", names]
     run(root, "-m", "pytest", *options, *(f"tests/{file}" for file in files))
@@ -107,7 +107,7 @@ def test_an_attack(root):
     follow("An attack", root)
     script = "import mia_utils; print(mia_utils.GapAttack(threshold=1.0))"
     assert run(root, "-c", script) == "GapAttack(threshold=1.0)\n"
-    tests(root, "gap or every_attack_is_tested", "test_attacks_contract.py")
+    passes(root, "gap or every_attack_is_tested", "test_attacks_contract.py")
 
 
 def test_a_training_defense(root):
@@ -121,7 +121,7 @@ def test_a_training_defense(root):
         "print((models[0].logits == models[1].logits).mean())"
     )
     assert run(root, "-c", script).endswith("0.0\n")
-    tests(root, "default or recipe", "test_training_config.py")
+    passes(root, "default or recipe", "test_training_config.py")
 
 
 def test_a_chapter(root):

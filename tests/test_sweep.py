@@ -395,4 +395,4 @@ def test_the_grid_of_copies_names_every_published_copy():
         known = notebooks.parameters(notebooks.read(ROOT / "notebooks" / path.name))
         values = check(known, given)
         copies[path.parent.name, path.stem] = {name: values[name] for name in given}
-    assert named == copies
+    assert {place: named.get(place) for place in copies} == copies

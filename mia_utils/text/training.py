@@ -40,9 +40,8 @@ _AT_ONCE = 32
 class Pieces(NamedTuple):
     """Documents as rows of at most `context` tokens, filled up on the right.
 
-    inputs, targets : int64 (P, L)
-        What the model sees and what it shall say; targets hold -100 where there is nothing.
-    documents : int64 (P,)
+    `inputs`, int64 (P, L), is what the model sees, `targets` of the same shape what it shall say,
+    -100 where there is nothing to say; `documents`, int64 (P,), is whose piece a row is.
     """
 
     inputs: torch.Tensor
