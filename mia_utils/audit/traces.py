@@ -28,7 +28,7 @@ class LossLog:
     >>> log = LossLog(np.array([0, 1]), epochs=(1, 3))
     >>> for epoch in (1, 2, 3):
     ...     log(epoch, np.array([[0.0, 0.0], [0.0, float(epoch)]]))
-    >>> log.losses.round(2).tolist()
+    >>> log.losses.astype(float).round(2).tolist()
     [[0.69, 0.31], [0.69, 0.05]]
     """
 
