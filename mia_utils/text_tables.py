@@ -32,6 +32,24 @@ def encoding_of(path: Path) -> str:
     return "utf-16" if start in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
 
 
+def parquet(path: Path):
+    """pyarrow's reader of Parquet, for the table at `path`.
+
+    Raises
+    ------
+    InputError
+        If pyarrow is not installed.
+    """
+    try:
+        import pyarrow.parquet
+    except ModuleNotFoundError:
+        raise InputError(
+            f"{path}: Parquet needs the package pyarrow: pip install 'mia-utils[audit]', or write "
+            "the table as .csv"
+        ) from None
+    return pyarrow.parquet
+
+
 def read_text(path: Path) -> str:
     """The text of a file.
 

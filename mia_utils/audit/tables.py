@@ -20,7 +20,7 @@ import numpy as np
 from ..data.archive import DAMAGED, one_line, opened
 from ..errors import InputError
 from ..naming import is_number
-from ..text_tables import plain, read_frame, read_text
+from ..text_tables import parquet, plain, read_frame, read_text
 
 LARGEST = 8 * 2**30
 """Bytes that one file may take in memory; a `.npy` file is mapped and may be larger."""
@@ -270,17 +270,11 @@ def _csv(path: Path, largest: int, texts: Sequence[str]) -> Table:
 
 
 def _parquet(path: Path, largest: int) -> Table:
-    try:
-        import pyarrow.parquet as pq
-    except ModuleNotFoundError:
-        raise InputError(
-            f"{path}: Parquet needs the package pyarrow: pip install 'mia-utils[audit]', or write "
-            "the table as .csv"
-        ) from None
+    reader = parquet(path)
     import pyarrow
 
     try:
-        with pq.ParquetFile(path) as file:
+        with reader.ParquetFile(path) as file:
             meta = file.metadata
             size = sum(meta.row_group(i).total_byte_size for i in range(meta.num_row_groups))
             # Dictionaries and run lengths may stand for far more than their bytes.

@@ -109,7 +109,17 @@ def fit_into_store(
             worker=worker,
         )
 
-    trained_into_store(spec, store, wait, fit, lambda trained: _record(spec, pool, trained))
+    facts = {
+        "pool": spec.pool,
+        "fingerprint": spec.fingerprint,
+        "shape": list(pool.shape),
+        "classes": len(pool.classes),
+        "architecture": spec.architecture,
+        "architecture_id": spec.architecture_id,
+        "members": int(spec.mask().sum()),
+        "recipe": recipe(spec.config),
+    }
+    trained_into_store(spec, store, wait, fit, facts)
 
 
 def trained_into_store(
@@ -117,9 +127,9 @@ def trained_into_store(
     store: Store,
     wait: bool,
     fit: Callable[[], Trained],
-    record: Callable[[Trained], dict],
+    facts: dict,
 ) -> None:
-    """As `fit_into_store`, whatever kind of model `spec` names (`name`, `title`, `device`)."""
+    """As `fit_into_store`, whatever kind of model `spec` names; `facts` are its record's own."""
     from ..training import epochs
     from ..training.device import one_thread
 
@@ -135,7 +145,7 @@ def trained_into_store(
             store.put_failure(spec.name, {"reason": reason, **circumstances(spec.device)})
             raise Diverged(reason) from None
         weights = {name: _array(value) for name, value in trained.weights.items()}
-        store.put(spec.name, record(trained), trained.logits, weights)
+        store.put(spec.name, facts | _record(spec, trained), trained.logits, weights)
 
 
 def circumstances(device: str) -> dict:
@@ -159,19 +169,12 @@ def _array(value) -> np.ndarray:
     return (value.float() if str(value.dtype) == "torch.bfloat16" else value).numpy()
 
 
-def _record(spec: ModelSpec, pool: Pool, trained) -> dict:
+def _record(spec, trained: Trained) -> dict:
+    """What every model's record holds."""
     record = {
-        "pool": spec.pool,
-        "fingerprint": spec.fingerprint,
-        "shape": list(pool.shape),
-        "classes": len(pool.classes),
-        "architecture": spec.architecture,
-        "architecture_id": spec.architecture_id,
         "config": asdict(spec.config),
-        "members": int(spec.mask().sum()),
         "seed": spec.seed,
         "base_seed": spec.base_seed,
-        "recipe": recipe(spec.config),
         "precision": spec.precision,
         "device": spec.device,
         "identity": spec.identity,

@@ -41,10 +41,7 @@ def dots(
     InputError
         If there is no row, or a span belongs to none.
     """
-    unknown = [name for name in spans or {} if name not in rows]
-    if not rows or unknown:
-        raise InputError(f"plots.dots got {len(rows)} rows, and spans of others: {unknown}")
-    figure, ax = _axes(list(rows), xlabel)
+    figure, ax = _axes("plots.dots", list(rows), spans, xlabel)
     for label, x in (lines or {}).items():
         ax.axvline(x, color=FAINT, linestyle="--", linewidth=1)
         ax.annotate(
@@ -86,10 +83,7 @@ def dumbbells(
     InputError
         If there is no row, or a span belongs to none.
     """
-    unknown = [name for name in spans or {} if name not in rows]
-    if not rows or unknown:
-        raise InputError(f"plots.dumbbells got {len(rows)} rows, and spans of others: {unknown}")
-    figure, ax = _axes(list(rows), xlabel)
+    figure, ax = _axes("plots.dumbbells", list(rows), spans, xlabel)
     for place, (name, pair) in enumerate(rows.items()):
         if spans and name in spans:
             ax.plot(spans[name], (place, place), color=MEMBER, alpha=0.25, linewidth=6)
@@ -102,7 +96,10 @@ def dumbbells(
     return figure
 
 
-def _axes(names: list[str], xlabel: str):
+def _axes(caller: str, names: list[str], spans: Mapping | None, xlabel: str):
+    unknown = [name for name in spans or {} if name not in names]
+    if not names or unknown:
+        raise InputError(f"{caller} got {len(names)} rows, and spans of others: {unknown}")
     figure, ax = plt.subplots(figsize=(_WIDTH, 0.9 + _ROW * len(names)), layout="constrained")
     ax.set_yticks(range(len(names)), names, fontsize=9, color=INK)
     ax.set(xlabel=xlabel, ylim=(len(names) - 0.4, -0.6))

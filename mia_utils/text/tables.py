@@ -12,7 +12,7 @@ import numpy as np
 from ..data.archive import DAMAGED, one_line
 from ..data.memory import check_memory
 from ..errors import InputError
-from ..text_tables import header, read_frame
+from ..text_tables import header, parquet, read_frame
 
 PARQUET, CSV = (".parquet", ".pq"), (".csv", ".tsv")
 _ADVICE = "write it as .npz with numpy.savez, which is mapped"
@@ -35,7 +35,7 @@ def column_names(path: str | os.PathLike) -> tuple[str, ...]:
             with zipfile.ZipFile(path) as archive:
                 return tuple(name.removesuffix(".npy") for name in archive.namelist())
         if kind in PARQUET:
-            return tuple(_parquet(path).schema_arrow.names)
+            return tuple(parquet(path).ParquetFile(path).schema_arrow.names)
         if kind in CSV:
             return header(path)
     except DAMAGED as error:
@@ -79,7 +79,7 @@ def _frame(path: Path, as_text: Callable[[str], bool]):
         if path.suffix.lower() in CSV:
             check_memory(path.stat().st_size, f"{path}: a table", _ADVICE)
             return read_frame(path, as_text)
-        with _parquet(path) as file:
+        with parquet(path).ParquetFile(path) as file:
             groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
             # Dictionaries and run lengths may stand for far more than their bytes.
             size = max(sum(g.total_byte_size for g in groups), 8 * file.metadata.num_rows)
@@ -90,17 +90,6 @@ def _frame(path: Path, as_text: Callable[[str], bool]):
         raise
     except DAMAGED as error:
         raise InputError(f"{path}: not a readable table ({one_line(error)})") from None
-
-
-def _parquet(path: Path):
-    try:
-        import pyarrow.parquet as pq
-    except ModuleNotFoundError:
-        raise InputError(
-            f"{path}: Parquet needs the package pyarrow: pip install 'mia-utils[audit]', or write "
-            "the table as .csv"
-        ) from None
-    return pq.ParquetFile(path)
 
 
 def _column(path: Path, name: str, values: np.ndarray) -> np.ndarray:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,7 @@ from ..engine.place import named_device, named_precision
 from ..engine.schedule import check_gpu, missing_models, run_into_store
 from ..engine.store import Store
 from ..engine.train import as_jobs
-from ..engine.work import circumstances, trained_into_store
+from ..engine.work import trained_into_store
 from ..errors import InputError
 from ..training.config import as_seed
 from .config import RECIPE, TextConfig, TextSpec
@@ -146,28 +145,13 @@ def fit_into_store(
             checkpoint=store.checkpoint(spec.name),
         )
 
-    trained_into_store(spec, store, wait, trained, lambda result: _record(spec, result))
-
-
-def _record(spec: TextSpec, trained) -> dict:
-    record = {
+    facts = {
         "pool": spec.corpus,
         "architecture": "gpt",
         "vocabulary": spec.vocabulary,
         "fingerprint": spec.fingerprint,
-        "config": asdict(spec.config),
         "members": int((spec.counts() > 0).sum()),
         "documents": int(spec.counts().sum()),
-        "seed": spec.seed,
-        "base_seed": spec.base_seed,
         "recipe": RECIPE,
-        "precision": spec.precision,
-        "device": spec.device,
-        "identity": spec.identity,
-        "losses": trained.losses,
-        "seconds": round(trained.seconds, 3),
-        **circumstances(spec.device),
     }
-    if trained.privacy is not None:
-        record["privacy"] = trained.privacy
-    return record
+    trained_into_store(spec, store, wait, trained, facts)
