@@ -7,6 +7,7 @@ import os
 import resource
 import sys
 import warnings
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -240,20 +241,20 @@ def test_everything_is_on_disk_before_it_gets_its_name(tmp_path, monkeypatch):
     }
 
 
-@pytest.fixture
-def no_file_beyond():
-    """A function that lets no file of this process grow beyond a size, as a full disk would."""
+@contextmanager
+def no_file_beyond(most: int):
+    """No file of this process grows beyond a size, as on a full disk; pytest's own log may, after."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda most: resource.setrlimit(resource.RLIMIT_FSIZE, (most, before[1]))
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.mark.parametrize("most", [0, 3000, 100_000], ids=["lease", "logits", "weights"])
-def test_a_disk_that_takes_no_more_is_one_line_and_leaves_nothing(
-    most, pool, masks, tmp_path, no_file_beyond
-):
-    no_file_beyond(most)
-    with pytest.raises(DiskError, match="MIA_STORE") as raised:
+def test_a_disk_that_takes_no_more_is_one_line_and_leaves_nothing(most, pool, masks, tmp_path):
+    with pytest.raises(DiskError, match="MIA_STORE") as raised, no_file_beyond(most):
         trained(pool, masks, tmp_path)
     assert len(str(raised.value).splitlines()) == 1
     assert list(tmp_path.glob("*/*")) == []
