@@ -1,7 +1,7 @@
 # make book   the book in _build/html     make test    every test
 # make bench  speed against peers         make pdf     the built book on paper, by Chromium
 # make clean  forget what was built, keep the environments
-# make mutants  would the tests notice? a sample: COUNT=200 SEED=0 ONLY=mia_utils/evaluation
+# make mutants  would the tests notice? a sample: WING=evaluation COUNT=80 SEED=0
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -38,10 +38,11 @@ bench: .venv-bench/.ready
 	@.venv-bench/bin/python -m benchmarks
 	@echo "bench: done, see book/results"
 
-COUNT ?= 200
+WING ?= evaluation
+COUNT ?= 80
 SEED ?= 0
 mutants: $(VENV)/.ready-dev
-	@$(BIN)/python -m benchmarks.mutants --count $(COUNT) --seed $(SEED) $(ONLY)
+	@$(BIN)/python -m benchmarks.mutants $(WING) --count $(COUNT) --seed $(SEED)
 
 clean:
 	rm -rf _build book/runs/cifar10-mini

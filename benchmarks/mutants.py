@@ -1,61 +1,154 @@
-"""Would the tests notice? A sample of mutants (mutmut) of the modules named in pyproject.toml.
+"""Would the tests notice? A sample of the mutants (mutmut) of one wing of the package.
 
-    python -m benchmarks.mutants --count 200 --seed 0 mia_utils/evaluation mia_utils/attacks
+    python -m benchmarks.mutants evaluation --count 80 --seed 0
 
-Without folders all of them. The sample follows from the seed, so that a run ends and can be repeated;
-the survivors are listed, and `mutmut show NAME` shows one.
+`WINGS` says which tests are about which wing, and the sample follows from the seed. A mutant meets the
+tests that reach its function, those of a file named alike first. A run that was interrupted goes on
+when it is repeated; `mutmut show NAME` shows a mutant, and `--out` writes the sample as a table.
+A time-out is counted apart: a loop without end, or a machine with too much to do.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import csv
+import os
 import random
-import subprocess
+import shutil
 import sys
+from collections import Counter, defaultdict
+from glob import glob
+from importlib.metadata import version
 from pathlib import Path
 
-KILLED = {1, 3, 24, 36, 152, -24, 255}
-"""Exit codes of a mutant's tests that mean: it was noticed (a failure, or a time-out)."""
-CHUNK = 500  # names on one command line
+WINGS = {
+    "evaluation": ["evaluation*", "theorems", "privacy_audit"],
+    "attacks": ["attacks_*"],
+    "training": [
+        "training*", "dp", "clipping", "accounting", "regularization", "stepping", "summary",
+        "randomness", "epoch_curve",
+    ],
+    "engine": [
+        "engine", "store", "store_command", "lease", "plan", "query", "transfer", "parallel",
+        "memguard",
+    ],
+}  # fmt: skip
+"""{wing: its tests}, as patterns of tests/test_NAME.py."""
+CHAPTERS = "tests/test_trainings.py"  # trains whole chapters
+NOT_RUN = {None, 2, 33}  # exit codes: not yet, interrupted, no test
 
 
-def _mutmut(*names: str) -> None:
-    command = [sys.executable, "-m", "mutmut", "run", *names, "--max-children", "2"]
-    subprocess.run(command, check=False)  # it ends with an error where a mutant survives
+class _Sample:
+    """What mutmut is to run, in the place of its list of every mutant."""
+
+    def __init__(self, count: int, seed: int) -> None:
+        from mutmut import __main__ as program
+
+        self._all = program.collect_source_file_mutation_data
+        self.count, self.seed = count, seed
+
+    def __call__(self, *, mutant_names):
+        mutants, by_path = self._all(mutant_names=())
+        mutants.sort(key=lambda mutant: mutant[1])
+        chosen = random.Random(self.seed).sample(mutants, min(self.count, len(mutants)))
+        for _, name, _ in chosen:
+            _order_tests(name)
+        return [(m, name, None if code in NOT_RUN else code) for m, name, code in chosen], by_path
 
 
-def _codes() -> dict[str, int | None]:
-    """{mutant: exit code of its tests, None if they did not run} of everything that was made."""
-    found = {}
-    for path in sorted(Path("mutants").rglob("*.meta")):
-        found |= json.loads(path.read_text("utf-8"))["exit_code_by_key"]
-    return found
+def _order_tests(mutant: str) -> None:
+    """Tells mutmut which tests to run on a mutant, in which order: the likely ones first.
+
+    Where one test of a file alone reaches the function, a fixture of the whole file may have called
+    it, so every test of that file runs; where none does, a process or an import may have, and all run.
+    """
+    from mutmut.state import state
+    from mutmut.utils.format_utils import mangled_name_from_mutant_name
+
+    seconds = state().duration_by_test
+    function = mangled_name_from_mutant_name(mutant)
+    module = function.rpartition(".")[0].rpartition(".")[2]
+    in_file = defaultdict(set)
+    for test in state().tests_by_mangled_function_name.get(function, ()):
+        in_file[test.partition("::")[0]].add(test)
+    alone = {file for file, tests in in_file.items() if len(tests) == 1}
+    tests = set().union(*in_file.values())
+    tests |= {test for test in seconds if not in_file or test.partition("::")[0] in alone}
+    state().tests_by_mangled_function_name[function] = sorted(
+        tests, key=lambda test: (module not in test.partition("::")[0], seconds[test], test)
+    )
+
+
+def run(wing: str, count: int, seed: int, children: int) -> dict[str, str]:
+    """{mutant: outcome} of a sample; everything is made below `mutants/`."""
+    from mutmut import __main__ as program
+    from mutmut.configuration import config
+    from mutmut.stats import status_by_exit_code
+
+    tests = {path for pattern in WINGS[wing] for path in glob(f"tests/test_{pattern}.py")}
+    config().only_mutate = [f"mia_utils/{wing}/*.py"]
+    config().pytest_add_cli_args_test_selection = sorted(tests - {CHAPTERS})
+    made_for = Path("mutants/wing")
+    if not made_for.exists() or made_for.read_text("utf-8") != wing:
+        shutil.rmtree("mutants", ignore_errors=True)
+        Path("mutants").mkdir()
+        made_for.write_text(wing, "utf-8")
+    for module in [name for name in sys.modules if name.partition(".")[0] == "mia_utils"]:
+        del sys.modules[module]  # tests run in forks of this process, and are to import the mutants
+    program.collect_source_file_mutation_data = _Sample(count, seed)
+    program._run([], children)
+    chosen, _ = program.collect_source_file_mutation_data(mutant_names=())
+    return {name: status_by_exit_code[code] for _, name, code in sorted(chosen, key=lambda c: c[1])}
+
+
+def _change(mutant: str) -> str:
+    """What the mutant changes, in one line: `before -> after`."""
+    from mutmut.mutation.diff_apply import get_diff_for_mutant
+
+    lines = get_diff_for_mutant(mutant).splitlines()
+    sides = [
+        " ".join(line[1:].strip() for line in lines if line[0] == sign and line[:3] != sign * 3)
+        for sign in "-+"
+    ]
+    return " -> ".join(sides)
+
+
+def write(path: Path, wing: str, seed: int, outcomes: dict[str, str]) -> None:
+    """Writes the sample into a table of all wings; a reason that stands there is kept."""
+    rows = []
+    if path.exists():
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+    reasons = {(row["mutant"], row["change"]): row["reason"] for row in rows}
+    rows = [row for row in rows if row["wing"] != wing]
+    versions = f"mutmut {version('mutmut')}, Python {sys.version.split()[0]}"
+    for name, outcome in outcomes.items():
+        change = "" if outcome == "killed" else _change(name)
+        row = {"wing": wing, "seed": seed, "mutant": name, "outcome": outcome, "change": change}
+        rows.append(row | {"reason": reasons.get((name, change), ""), "versions": versions})
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(sorted(rows, key=lambda row: (row["wing"], row["mutant"])))
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folders", nargs="*", help="such as mia_utils/evaluation, default all")
-    parser.add_argument("--count", type=int, default=200)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("wing", choices=WINGS)
+    parser.add_argument("--count", type=int, default=80)
     parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
-    _mutmut("none-of-this-name")  # makes the mutants and finds out which test reaches which
-    if not Path("mutants/mutmut-stats.json").exists():
-        sys.exit("mutants: the tests fail without any mutant; see above")
-    starts = tuple(f.strip("/").removesuffix(".py").replace("/", ".") for f in arguments.folders)
-    names = [name for name in _codes() if not starts or name.startswith(starts)]
-    count = min(arguments.count, len(names))
-    chosen = sorted(random.Random(arguments.seed).sample(names, count))
-    for start in range(0, count, CHUNK):
-        _mutmut(*chosen[start : start + CHUNK])
-    codes = _codes()
-    survivors = [name for name in chosen if codes[name] not in KILLED]
-    for name in survivors:
-        print(f"survived ({codes[name]}): {name}")
-    killed = count - len(survivors)
-    print(
-        f"mutants: {killed} of {count} killed ({killed / max(1, count):.0%}), seed {arguments.seed}"
+    parser.add_argument("--children", type=int, default=os.cpu_count() or 1)
+    parser.add_argument(
+        "--out", type=Path, help="a table of all wings, such as book/results/mutants.csv"
     )
+    arguments = parser.parse_args()
+    outcomes = run(arguments.wing, arguments.count, arguments.seed, arguments.children)
+    for name, outcome in outcomes.items():
+        if outcome != "killed":
+            print(f"{outcome}: {name}: {_change(name)}")
+    if arguments.out:
+        write(arguments.out, arguments.wing, arguments.seed, outcomes)
+    print(f"mutants of {arguments.wing}, seed {arguments.seed}: {dict(Counter(outcomes.values()))}")
     return 0
 
 
