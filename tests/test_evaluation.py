@@ -21,18 +21,27 @@ from mia_utils.evaluation import (
     Interval,
     NotMeasured,
     accuracy,
+    accuracy_interval,
     auc,
     auc_interval,
     balanced_accuracy,
+    balanced_accuracy_interval,
     best_threshold,
     clopper_pearson,
     columns,
     evaluate,
+    group_metrics,
+    holm,
+    mean_interval,
     null_auc_range,
+    paired_auc_difference,
+    prediction_interval,
+    ratio_interval,
     roc_curve,
     tpr_at_fpr,
     tpr_at_fpr_interval,
     tpr_column,
+    tpr_ratio_interval,
 )
 from mia_utils.evaluation.report import FPRS, figure_columns
 
@@ -256,6 +265,7 @@ def test_evaluate_agrees_with_the_single_functions():
         assert abs(target.null_auc - 0.5) < 0.05 and abs(target.null_balanced_accuracy - 0.5) < 0.05
         assert target.null_tpr_at_fpr(0.1) < 0.2 < target.tpr_at_fpr(0.1).value
     frame = result.frame()
+    assert frame.index.name == "target"
     assert frame.shape[0] == 3 and frame["auc"].tolist() == [t.auc.value for t in result.targets]
     assert frame["tpr_at_fpr_0.001"].isna().all() and frame["n_members"].dtype.kind == "i"
     assert tuple(frame) == columns() == tuple(result.targets[0].row())
@@ -471,6 +481,56 @@ def test_smaller_mistakes_are_named():
         clopper_pearson(-1, 10)
     assert clopper_pearson(0, 0) == (0, 1)
     assert auc(GOOD[0], HALF[0].astype(int)) == 0.0  # 0 and 1 are taken for bool
+
+
+NAMED = {
+    "scores": lambda none: auc(none, HALF[0]),
+    "members": lambda none: auc(GOOD[0], none),
+    "attack A: scores": lambda none: paired_auc_difference(none, GOOD[0], HALF[0]),
+    "attack A: members": lambda none: paired_auc_difference(GOOD[0], GOOD[0], none),
+    "attack B: scores": lambda none: paired_auc_difference(GOOD[0], none, HALF[0]),
+    "attack A: scores (ratio)": lambda none: tpr_ratio_interval(none, GOOD[0], HALF[0], 0.9),
+    "attack B: scores (ratio)": lambda none: tpr_ratio_interval(GOOD[0], none, HALF[0], 0.9),
+    "hits of A": lambda none: ratio_interval(none, HALF[0]),
+    "hits of B": lambda none: ratio_interval(HALF[0], none),
+    "p-values": holm,
+    "groups": lambda none: group_metrics(GOOD[0], HALF[0], none),
+    "hits": lambda none: clopper_pearson(none, 3),
+    "trials": lambda none: clopper_pearson(3, none),
+    "scores (targets)": lambda none: evaluate(none, members=HALF),
+    "members (targets)": lambda none: evaluate(GOOD, members=none),
+    "evaluated": lambda none: evaluate(GOOD, members=HALF, evaluated=[none, none]),
+    "fprs": lambda none: evaluate(GOOD, members=HALF, fprs=none),
+    "threshold": lambda none: evaluate(GOOD, members=HALF, threshold=[none, none]),
+}
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_what_is_missing_is_called_by_its_name(name):
+    with pytest.raises(InputError) as caught:
+        NAMED[name](None)
+    assert str(caught.value).startswith(name.partition(" (")[0])
+
+
+@pytest.mark.parametrize("level", [0.001, 0.999])
+def test_every_interval_holds_its_value_at_any_level(level):
+    rng = np.random.default_rng(5)
+    members = np.arange(120) < 60
+    scores, other = rng.normal(size=(2, 120)) + members
+    for interval in (
+        auc_interval(scores, members, level=level),
+        accuracy_interval(scores, members, 0.5, level=level),
+        balanced_accuracy_interval(scores, members, 0.5, level=level),
+        tpr_at_fpr_interval(scores, members, 0.2, level=level),
+        paired_auc_difference(scores, other, members, level=level),
+        ratio_interval(scores > 1, other > 1, level=level),
+        ratio_interval(other > 1, scores > 1, level=level),
+        tpr_ratio_interval(scores, other, members, 0.2, level=level),
+        tpr_ratio_interval(other, scores, members, 0.2, level=level),
+        mean_interval(scores, level=level),
+        prediction_interval(scores, level=level),
+    ):
+        assert interval.low <= interval.value <= interval.high
 
 
 def test_every_reported_figure_has_a_stated_method():

@@ -334,6 +334,17 @@ def test_the_gaussian_estimate_against_another_library():
     assert gaussian_epsilon(0.4, 1e-5) == 0.0
 
 
+@pytest.mark.parametrize("mu", [0.3, 0.9, 3.0])
+def test_the_gaussian_estimate_meets_the_delta_that_was_asked_for(mu):
+    """Of two unit Gaussians mu apart, delta is what e^eps of one leaves of the other, at its best."""
+    epsilon = gaussian_epsilon_of_mu(mu, 1e-3)
+    grid = np.linspace(-12, 12, 400_001)
+    first, second = (np.exp(-((grid - m) ** 2) / 2) / math.sqrt(2 * math.pi) for m in (mu, 0.0))
+    excess = np.clip(first - math.exp(epsilon) * second, 0, None).sum() * (grid[1] - grid[0])
+    assert epsilon > 0.1
+    assert excess == pytest.approx(1e-3, rel=1e-3)
+
+
 def test_the_dp_curve_is_the_trade_off_of_randomised_response():
     epsilon = 1.2
     q = 1 / (1 + math.exp(-epsilon))
@@ -374,6 +385,15 @@ def test_the_dp_curve_is_the_trade_off_of_randomised_response():
         (lambda: dp_curve(0.1, math.nan), "epsilon=nan"),
         (lambda: dp_curve(0.1, 1.0, 1.0), "delta=1.0"),
         (lambda: gaussian_epsilon(1.0, 1e-5), "auc=1.0"),
+        (lambda: gaussian_epsilon(0.0, 1e-5), "auc=0.0"),
+        (lambda: gaussian_epsilon(0.7, 0.0), "delta=0.0"),
+        (lambda: gaussian_epsilon(0.7, 1.0), "delta=1.0"),
+        (lambda: one_run_epsilon(None, COINS[1], guesses=(2,)), "^scores"),
+        (lambda: one_run_epsilon(COINS[0], None, guesses=(2,)), "^included"),
+        (lambda: split_epsilon(None, COINS[1], np.zeros(4)), "^scores"),
+        (lambda: split_epsilon(COINS[0], None, np.zeros(4)), "^members"),
+        (lambda: many_runs_epsilon(None, [0.0], threshold=0.5), "^with_record"),
+        (lambda: many_runs_epsilon([1.0], None, threshold=0.5), "^without_record"),
     ],
 )
 def test_questions_without_an_answer(call, word):
