@@ -2,7 +2,8 @@
 
 Offline RMIA with the one shadow model of a run, which has the target's defense and none of the
 audited records, on every published run of DATASET/ARCHITECTURE with a defense, and on those without
-one that they are compared with. Models that the store lacks are trained. Writes
+one that they are compared with. Models that the store lacks are trained, on the device of the
+published run; a run whose device is not here is named and left. Writes
 book/results/defenses_rmia.csv, one line a run, as they come; runs that have one are left alone.
 """
 
@@ -15,6 +16,7 @@ from mia_utils.errors import InputError
 from mia_utils.experiments import records as results
 from mia_utils.experiments.experiment import Experiment, models
 from mia_utils.experiments.figure9 import defended
+from mia_utils.paths import environment
 
 from . import RESULTS, command, save
 
@@ -48,15 +50,22 @@ def main(cases: list[str]) -> int:
     path = RESULTS / "defenses_rmia.csv"
     # An undefended target has the defense "none", which is not a missing value.
     table = pd.read_csv(path, keep_default_na=False) if path.exists() else pd.DataFrame({"run": []})
+    left = 0
     for record in pd.concat(part for case in cases for part in groups[case]).to_dict("records"):
         keys = ("run", "dataset", "architecture", "defense", "seed", "epochs", "precision")
         if record["run"] in set(table["run"]):
             continue
-        row = {key: record[key] for key in keys} | judge(Experiment.of(record))
+        try:
+            with environment(MIA_DEVICE=record["device"]):
+                row = {key: record[key] for key in keys} | judge(Experiment.of(record))
+        except InputError as error:
+            left += 1
+            print(f"left: {record['run']}: {error}", flush=True)
+            continue
         print(row, flush=True)
         table = pd.concat([table, pd.DataFrame([row])]).sort_values(ORDER)
         save(table, path.name)
-    return 0
+    return 1 if left else 0
 
 
 if __name__ == "__main__":
