@@ -19,7 +19,7 @@ from benchmarks.defenses import judge
 from benchmarks.defenses import main as judge_all
 from benchmarks.precision import summary
 from benchmarks.timing import Ratio, in_a_process, one_core, peak_memory, ratio, rounds
-from mia_utils import InputError
+from mia_utils import InputError, Store, load_dataset
 from mia_utils.__main__ import main
 from mia_utils.experiments import records as results
 from mia_utils.experiments.experiment import Experiment
@@ -112,6 +112,19 @@ def test_the_gpu_benchmark_measures_every_kind_of_loop(monkeypatch, tmp_path, ca
     )
     assert written[of]["median"].item() == pytest.approx(rival / ours, rel=0.01)
     assert "rounds,short" in (tmp_path / "bench_gpu_machine.csv").read_text("utf-8")
+
+
+def test_the_recipe_of_today_is_judged_on_images_that_no_training_part_holds(tmp_path):
+    from benchmarks import modern
+
+    pool = load_dataset("digits").subset(np.r_[:40, 1500:1520])
+    table = modern.accuracy(
+        pool, {20: 2, 40: 1}, epochs=1, seed=0, store=Store(tmp_path), progress=False
+    )
+    assert list(table["training records"]) == [20, 20, 40] and list(table["draw"]) == [0, 1, 0]
+    masks = [Store(tmp_path).record(name)["members"] for name in Store(tmp_path).names()]
+    assert sorted(masks) == [20, 20, 40]  # none of the twenty that the test part holds
+    assert table["test accuracy"].mul(20).round(6).mod(1).eq(0).all()
 
 
 def test_without_a_gpu_its_benchmark_says_so(monkeypatch, capsys):
