@@ -1,7 +1,9 @@
 """Executed notebooks and records made fit for the book."""
 
+import contextlib
 import json
 import shutil
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -454,6 +456,52 @@ def test_two_runs_of_one_recipe_that_exclude_each_other_are_named(tmp_path):
     assert merge.merge(source, book, named=[other]).new == [other]
     assert merge.merge(source, book, runs=[other]).same == [other]
     assert merge.merge(source, book, named=[one]).replaced == {other: one}
+
+
+def contents(folder):
+    return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*.*")}
+
+
+def test_killed_at_any_change_a_merge_leaves_nothing_that_the_next_call_takes_for_whole(
+    tmp_path, monkeypatch
+):
+    """A new run with its signals, in the place of a published one that has signals, too."""
+    source, before = tmp_path / "made", tmp_path / "before"
+    old = copy_run("digits", before)
+    copy_run("digits", source)
+    new = changed(source, old, "rfedcba987654321", recipe=1000)
+    (source / f"records/{old}.jsonl").unlink()
+    (source / f"signals/{old}.npz").rename(source / f"signals/{new}.npz")
+
+    def merged(name, killed_at=0):
+        shutil.copytree(before, tmp_path / name)
+        left = killed_at
+
+        def change(make):
+            def counted(*arguments, **options):
+                nonlocal left
+                left -= 1
+                if left == 0:
+                    raise KeyboardInterrupt
+                return make(*arguments, **options)
+
+            return counted
+
+        with monkeypatch.context() as patch, contextlib.suppress(KeyboardInterrupt):
+            patch.setattr(merge, "write_if_changed", change(merge.write_if_changed))
+            patch.setattr(Path, "unlink", change(Path.unlink))
+            merge.merge(source, tmp_path / name)
+        merge.merge(source, tmp_path / name)
+        return contents(tmp_path / name), left
+
+    wanted, _ = merged("undisturbed")
+    assert sorted(path.name for path in wanted) == [f"{new}.jsonl", f"{new}.npz"]
+    for killed_at in range(1, 20):
+        found, left = merged(str(killed_at), killed_at)
+        assert found == wanted, killed_at
+        if left > 0:
+            break
+    assert killed_at > 4
 
 
 def test_too_many_bytes_of_signals_are_not_published(tmp_path, monkeypatch):

@@ -13,6 +13,7 @@ import re
 from pathlib import Path
 
 from ..data.catalog import REPORTED, title
+from ..files import write_if_changed
 from . import notebooks, publish
 
 RUNS = Path("book/runs")
@@ -120,11 +121,7 @@ def _below(root: str | os.PathLike, page: str) -> dict:
 
 def write_toc(root: str | os.PathLike) -> bool:
     """Rewrite ROOT/_toc.yml; return whether it changed."""
-    path, text = Path(root, "_toc.yml"), toc(root)
-    if path.exists() and path.read_text("utf-8") == text:
-        return False
-    path.write_text(text, "utf-8")
-    return True
+    return write_if_changed(Path(root, "_toc.yml"), toc(root).encode())
 
 
 def missing(root: str | os.PathLike) -> list[str]:

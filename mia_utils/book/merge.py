@@ -175,8 +175,12 @@ def _copy(plan: Merge, source: Path, destination: Path, dry_run: bool) -> None:
         raise InputError(f"{size:,} bytes of signals; at most {ALL_BYTES:,} are published")
     if dry_run:
         return
-    for run in plan.replaced:
-        for path in (destination / f"records/{run}.jsonl", destination / f"signals/{run}.npz"):
-            path.unlink(missing_ok=True)
-    for path in [*(source / f"records/{run}.jsonl" for run in plan.new), *signals.values()]:
+    # A run is published while its records are there: they go first and come last, so that whoever is
+    # killed leaves all of a run or what the next call takes for none of it.
+    for run in (*plan.replaced, *plan.new):
+        (destination / f"records/{run}.jsonl").unlink(missing_ok=True)
+    for path in [*signals.values(), *(source / f"records/{run}.jsonl" for run in plan.new)]:
         write_if_changed(destination / path.relative_to(source), path.read_bytes())
+    for path in destination.glob("signals/*.npz"):
+        if not (destination / f"records/{path.stem}.jsonl").exists():
+            path.unlink()
