@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -459,19 +460,22 @@ def test_two_runs_of_one_recipe_that_exclude_each_other_are_named(tmp_path):
 
 
 def contents(folder):
-    return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*.*")}
+    return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("[!.]*.*")}
 
 
 def test_killed_at_any_change_a_merge_leaves_nothing_that_the_next_call_takes_for_whole(
     tmp_path, monkeypatch
 ):
-    """A new run with its signals, in the place of a published one that has signals, too."""
+    """A new run with its signals, in the place of a published one that has signals, too; with what
+    earlier kills left of writing records."""
     source, before = tmp_path / "made", tmp_path / "before"
     old = copy_run("digits", before)
     copy_run("digits", source)
     new = changed(source, old, "rfedcba987654321", recipe=1000)
     (source / f"records/{old}.jsonl").unlink()
     (source / f"signals/{old}.npz").rename(source / f"signals/{new}.npz")
+    for folder, text in ((source, ""), (before, (before / f"records/{old}.jsonl").read_text())):
+        (folder / f"records/.0123.{old}.jsonl").write_text(text)
 
     def merged(name, killed_at=0):
         shutil.copytree(before, tmp_path / name)
@@ -488,10 +492,12 @@ def test_killed_at_any_change_a_merge_leaves_nothing_that_the_next_call_takes_fo
             return counted
 
         with monkeypatch.context() as patch, contextlib.suppress(KeyboardInterrupt):
-            patch.setattr(merge, "write_if_changed", change(merge.write_if_changed))
+            patch.setattr(shutil, "copyfile", change(shutil.copyfile))
+            patch.setattr(os, "replace", change(os.replace))
             patch.setattr(Path, "unlink", change(Path.unlink))
             merge.merge(source, tmp_path / name)
         merge.merge(source, tmp_path / name)
+        assert len(results.read(tmp_path / name)["run"].unique()) == 1
         return contents(tmp_path / name), left
 
     wanted, _ = merged("undisturbed")
@@ -501,7 +507,7 @@ def test_killed_at_any_change_a_merge_leaves_nothing_that_the_next_call_takes_fo
         assert found == wanted, killed_at
         if left > 0:
             break
-    assert killed_at > 4
+    assert killed_at > 7
 
 
 def test_too_many_bytes_of_signals_are_not_published(tmp_path, monkeypatch):

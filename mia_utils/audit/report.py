@@ -6,6 +6,8 @@ import csv
 import io
 import json
 import os
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TextIO
@@ -213,25 +215,26 @@ class AuditReport:
         folder = Path(folder)
         if folder.exists() and not folder.is_dir():
             raise InputError(f"{folder}: a file; expected a folder for the report")
-        written = []
+        files: dict[str, Callable[[TextIO], object]] = {
+            "report.json": lambda file: file.write(self.json()),
+            "report.html": lambda file: file.write(self.html(book=book)),
+        }
+        if self._data is not None:
+            files["records.csv"] = self._write_csv
         with one_line_disk_errors(folder, _CHOICE):
             folder.mkdir(parents=True, exist_ok=True)
-            files = {"report.json": self.json, "report.html": lambda: self.html(book=book)}
-            for name, make in files.items():
-                # Written beside and renamed: a link of that name is replaced, not followed.
-                with whole_file(folder / name) as partial:
-                    partial.write_text(make(), encoding="utf-8", newline="\n")
-                written.append(folder / name)
-            if self._data is not None:
-                with (
-                    whole_file(folder / "records.csv") as partial,
-                    open(partial, "w", encoding="utf-8", newline="") as file,
-                ):
-                    self._write_csv(file)
-                written.append(folder / "records.csv")
-            else:  # of an earlier report: it would not belong to this one
+            # Each is written beside and renamed when all are there: what a full disk leaves is the
+            # earlier report or this one. A link of that name is replaced, not followed.
+            for piece in (piece for name in files for piece in folder.glob(f".*.{name}")):
+                piece.unlink()  # left by an audit that was killed
+            with ExitStack() as together:
+                for name, write in files.items():
+                    partial = together.enter_context(whole_file(folder / name))
+                    with open(partial, "w", encoding="utf-8", newline="\n") as file:
+                        write(file)
+            if self._data is None:  # of an earlier report: it would not belong to this one
                 (folder / "records.csv").unlink(missing_ok=True)
-        return written
+        return [folder / name for name in files]
 
 
 def schema() -> dict:

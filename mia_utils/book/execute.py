@@ -13,7 +13,7 @@ from pathlib import Path
 import nbformat
 
 from ..errors import InputError, NotebookError
-from ..files import write_if_changed
+from ..files import one_line_disk_errors, write_if_changed
 from ..paths import environment, ready
 from . import notebooks
 
@@ -27,6 +27,8 @@ KERNEL_ENVIRONMENT = {
     "PYTHONUTF8": "1",
 }
 """One thread for each kernel, and figures in the notebook whatever the caller's own settings."""
+CHOICE = "MIA_RUNS, --out"
+"""What moves executed notebooks to another disk."""
 _STARTS = 3
 """Starts of one notebook's kernel before its death is believed."""
 
@@ -172,7 +174,7 @@ def execute(
     Raises
     ------
     InputError
-        If a cell raised one.
+        If a cell raised one, or the notebook cannot be written (a `DiskError`).
     NotebookError
         If a cell raised anything else, or the kernel died.
     """
@@ -180,7 +182,7 @@ def execute(
     from nbclient.exceptions import DeadKernelError
 
     source, out = Path(source), Path(out)
-    ready(out.parent, "MIA_RUNS, --out")
+    ready(out.parent, CHOICE)
     for piece in pieces(out):
         piece.unlink(missing_ok=True)
     running = out.with_name(f".{out.stem}.{os.getpid()}.ipynb")
@@ -196,6 +198,7 @@ def execute(
     try:
         # Private folders: nothing of the reader's own settings, and no need for a HOME to write to.
         with (
+            one_line_disk_errors(out, CHOICE),
             tempfile.TemporaryDirectory(prefix="mia-kernel-") as private,
             environment(
                 **KERNEL_ENVIRONMENT, JUPYTER_RUNTIME_DIR=private, IPYTHONDIR=f"{private}/ipython"
@@ -208,9 +211,9 @@ def execute(
                 on_cell_start=on_cell,
                 stderr_file=_Said(lambda line: tell(at, cells, line)),
             )
-        seconds = time.monotonic() - start
-        sign(running, run=run, parts=parts, dataset=dataset, given=given, seconds=seconds)
-        os.replace(running, out)
+            seconds = time.monotonic() - start
+            sign(running, run=run, parts=parts, dataset=dataset, given=given, seconds=seconds)
+            os.replace(running, out)
         failed.unlink(missing_ok=True)
     except papermill.PapermillExecutionError as error:
         os.replace(running, failed)

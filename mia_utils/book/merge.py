@@ -7,7 +7,9 @@ give does not depend on which of them is merged first.
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from ..experiments.experiment import Experiment
 from ..experiments.parameters import check
 from ..experiments.records import ALL_BYTES, KEY, read_run
 from ..experiments.verify import UNTIMED
-from ..files import write_if_changed
+from ..files import one_line_disk_errors, whole_file
 from . import notebooks
 from .grid import combinations, read_grid
 
@@ -74,7 +76,7 @@ def asked_for(source: Path, experiments: Iterable[Experiment]) -> set[str]:
         for precision in ("fp32", "bf16") if auto else (experiment.precision,):
             wanted.add(_key(experiment, precision))
     found = set()
-    for path in source.glob("records/*.jsonl"):
+    for path in _runs(source):
         first = read_run(path)[0]
         if _key(Experiment.of(first), first["precision"]) in wanted:
             found.add(path.stem)
@@ -110,8 +112,8 @@ def merge(
         the signals would exceed `ALL_BYTES`. Then nothing is copied.
     """
     source, destination = Path(source), Path(destination)
-    made = {p.stem: read_run(p) for p in sorted(source.glob("records/*.jsonl"))}
-    there = {p.stem: read_run(p) for p in sorted(destination.glob("records/*.jsonl"))}
+    made = {path.stem: read_run(path) for path in _runs(source)}
+    there = {path.stem: read_run(path) for path in _runs(destination)}
     absent = sorted(set(named) - set(made))
     if absent:
         raise InputError(f"no run {absent[0]} in {source}/records; it has {len(made)} runs")
@@ -119,28 +121,31 @@ def merge(
     chosen = {run: rows for run, rows in made.items() if run not in plan.trial}
     every = there | chosen
     for run, rows in chosen.items():
+        order = {rival: _order(run, rival, every, named) for rival in sorted(_rivals(run, every))}
         if run in there and _measured(rows) == _measured(there[run]):
             plan.same.append(run)
+            plan.replaced |= {rival: run for rival in order if rival in there and order[rival] > 0}
         elif run in there and run not in named:
             plan.kept.append(run)
+        elif any(later < 0 for later in order.values()):
+            plan.older.append(run)
+        elif 0 in order.values():
+            rival = next(rival for rival, later in order.items() if later == 0)
+            raise InputError(
+                f"runs {run} and {rival} measure the same attacks by the same recipe, on data "
+                "of one name that differ; name the one that shall stay: mia publish results "
+                f"{run}"
+            )
         else:
-            order = {
-                rival: _order(run, rival, every, named) for rival in sorted(_rivals(run, every))
-            }
-            if any(later < 0 for later in order.values()):
-                plan.older.append(run)
-            elif 0 in order.values():
-                rival = next(rival for rival, later in order.items() if later == 0)
-                raise InputError(
-                    f"runs {run} and {rival} measure the same attacks by the same recipe, on data "
-                    "of one name that differ; name the one that shall stay: mia publish results "
-                    f"{run}"
-                )
-            else:
-                plan.replaced |= {rival: run for rival in order if rival in there}
-                plan.new.append(run)
+            plan.replaced |= {rival: run for rival in order if rival in there}
+            plan.new.append(run)
     _copy(plan, source, destination, dry_run)
     return plan
+
+
+def _runs(folder: Path) -> list[Path]:
+    """The files of records, without what a killed process has left of one under a hidden name."""
+    return sorted(folder.glob("records/[!.]*.jsonl"))
 
 
 def _measured(rows: list[dict]) -> list[dict]:
@@ -175,12 +180,18 @@ def _copy(plan: Merge, source: Path, destination: Path, dry_run: bool) -> None:
         raise InputError(f"{size:,} bytes of signals; at most {ALL_BYTES:,} are published")
     if dry_run:
         return
-    # A run is published while its records are there: they go first and come last, so that whoever is
-    # killed leaves all of a run or what the next call takes for none of it.
-    for run in (*plan.replaced, *plan.new):
-        (destination / f"records/{run}.jsonl").unlink(missing_ok=True)
-    for path in [*signals.values(), *(source / f"records/{run}.jsonl" for run in plan.new)]:
-        write_if_changed(destination / path.relative_to(source), path.read_bytes())
-    for path in destination.glob("signals/*.npz"):
-        if not (destination / f"records/{path.stem}.jsonl").exists():
-            path.unlink()
+    files = [*(source / f"records/{run}.jsonl" for run in plan.new), *signals.values()]
+    with one_line_disk_errors(destination, "--root"):
+        # All are written before the first gets its name, signals before records: what is left by a
+        # full disk or a kill is what was there, and perhaps a run whose earlier one the next call
+        # takes away.
+        with ExitStack() as together:
+            for path in files:
+                final = destination / path.relative_to(source)
+                shutil.copyfile(path, together.enter_context(whole_file(final)))
+        for run in plan.replaced:
+            (destination / f"records/{run}.jsonl").unlink(missing_ok=True)
+        published = {path.stem for path in _runs(destination)}
+        for path in (*destination.glob("signals/*.npz"), *destination.glob("records/.*.jsonl")):
+            if path.stem not in published:  # pieces of killed calls, too
+                path.unlink()

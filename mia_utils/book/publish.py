@@ -20,7 +20,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell
 
 from ..errors import InputError
 from ..experiments.parameters import check
-from ..files import write_if_changed
+from ..files import one_line_disk_errors, write_if_changed
 from . import notebooks, state
 from .execute import KERNEL, as_bytes
 from .source import code_hash
@@ -374,7 +374,11 @@ def publish(
     content = as_bytes(copy)
     if dry_run:
         return path, not path.exists() or path.read_bytes() != content
-    return path, write_if_changed(path, content)
+    with one_line_disk_errors(path, "--root"):
+        changed = write_if_changed(path, content)
+        for piece in path.parent.glob(f".*.{path.name}"):  # of a call that was killed
+            piece.unlink()
+    return path, changed
 
 
 def changes(copy: NotebookNode, source: NotebookNode | None) -> list[str]:

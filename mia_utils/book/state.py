@@ -141,7 +141,7 @@ def _tables(values: Mapping) -> dict[str, str]:
     found = {}
     if "records" in values:
         folder = Path(values["records"] or published())
-        found["records"] = _files_hash(folder.glob("records/*.jsonl"))
+        found["records"] = _files_hash(folder.glob("records/[!.]*.jsonl"))
     for name in values.get("tables", ()):
         path = published() / f"{name}.csv"
         if not path.is_file():
