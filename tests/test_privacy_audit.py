@@ -1,6 +1,7 @@
 """Bounds on epsilon: above the truth no more often than their level says, and near it with enough runs."""
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -109,6 +110,17 @@ def test_the_order_of_the_records_and_the_names_of_the_classes_change_nothing(di
         )
     assert all(audit == audits[0] for audit in audits)
     assert audits[0][0].epsilon > 0.5 and audits[0][1].epsilon > 0.2
+
+
+def test_many_classes_of_many_records_need_no_mask_each():
+    records, classes = 20_000, 2_000
+    rng = np.random.default_rng(0)
+    labels, members = rng.integers(classes, size=records), rng.random(records) < 0.5
+    tracemalloc.start()
+    split_epsilon(rng.normal(size=records), members, labels)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < records * classes / 4  # bytes: a mask a class would be `records * classes`
 
 
 @pytest.mark.parametrize("levels, delta", [(2, 0.0), (5, 1e-4), (40, 0.0)])

@@ -245,8 +245,12 @@ def split_epsilon(
 
 def _by_class(scores, members, labels) -> list[tuple[np.ndarray, np.ndarray]]:
     """Members' and non-members' scores of every class, sorted: in an order of their own."""
-    classes = [labels == label for label in np.unique(labels)]
-    sides = [(np.sort(scores[c & members]), np.sort(scores[c & ~members])) for c in classes]
+    order = np.argsort(labels, kind="stable")
+    first = np.unique(labels[order], return_index=True)[1]
+    sides = []
+    for rows in np.split(order, first[1:]):  # no mask a class: of a thousand that is a gigabyte
+        here, inside = scores[rows], members[rows]
+        sides.append((np.sort(here[inside]), np.sort(here[~inside])))
     return sorted(sides, key=lambda two: tuple(side.tolist() for side in two))
 
 
