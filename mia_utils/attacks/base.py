@@ -7,11 +7,10 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from .. import evaluation, signals
+from .. import arguments, evaluation, signals
 from ..arrays import rows_of
 from ..errors import InputError
 from ..outputs import Outputs, check_outputs
-from . import arguments
 
 _AT_ONCE = 2**24
 """Logits that are held in double precision at once."""

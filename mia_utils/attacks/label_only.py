@@ -8,12 +8,11 @@ from typing import Self
 
 import numpy as np
 
-from .. import signals
+from .. import arguments, signals
 from ..data import Pool
 from ..engine.oracle import Oracle
 from ..engine.store import Store
 from ..outputs import Outputs
-from . import arguments
 from .alignment import as_queries
 from .base import Attack, Needs
 from .boundary import boundary_distance

@@ -9,11 +9,10 @@ import numpy as np
 from scipy.special import logit
 from sklearn.base import clone
 
-from .. import signals
+from .. import arguments, signals
 from ..arrays import rows_of
 from ..errors import InputError
 from ..outputs import Outputs
-from . import arguments
 from .base import Attack, Needs, in_parts
 from .leave_out import draw_order
 from .mlp import MLP

@@ -6,10 +6,9 @@ import numpy as np
 from scipy.linalg import solve_triangular
 from scipy.special import log_ndtr
 
-from .. import signals
+from .. import arguments, signals
 from ..errors import InputError
 from ..outputs import Outputs
-from . import arguments
 from .base import Needs
 from .per_record import PerRecordAttack
 from .statistics import IN, OUT, Gaussians

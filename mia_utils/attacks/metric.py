@@ -6,10 +6,9 @@ from typing import Self
 
 import numpy as np
 
-from .. import signals
+from .. import arguments, signals
 from ..errors import InputError
 from ..outputs import Outputs
-from . import arguments
 from .base import Attack, Needs, best_threshold
 
 

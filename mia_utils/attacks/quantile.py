@@ -8,11 +8,10 @@ import numpy as np
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.model_selection import KFold, cross_val_predict
 
-from .. import signals
+from .. import arguments, signals
 from ..arrays import as_numbers
 from ..errors import InputError
 from ..outputs import Outputs, check_outputs
-from . import arguments
 from .alignment import check_disjoint, check_population, rows_in
 from .base import Attack, Needs
 from .design import Design

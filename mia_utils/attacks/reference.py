@@ -6,9 +6,8 @@ from typing import Self
 
 import numpy as np
 
-from .. import signals
+from .. import arguments, signals
 from ..outputs import Outputs
-from . import arguments
 from .alignment import check_disjoint, check_population
 from .base import Attack, Needs, margins_of
 from .per_record import PerRecordAttack

@@ -7,10 +7,9 @@ from typing import Self
 
 import numpy as np
 
-from .. import signals
+from .. import arguments, signals
 from ..errors import InputError
 from ..outputs import Outputs
-from . import arguments
 from .alignment import check_disjoint, check_population, rows_in
 from .base import Needs
 from .per_record import PerRecordAttack

@@ -7,10 +7,9 @@ from typing import Self
 
 import numpy as np
 
-from .. import signals
+from .. import arguments, signals
 from ..errors import InputError
 from ..outputs import Outputs, check_outputs
-from . import arguments
 from .alignment import rows_in
 from .base import Attack, Needs
 from .design import Design

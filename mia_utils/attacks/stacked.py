@@ -11,9 +11,9 @@ from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import RobustScaler
 
+from .. import arguments
 from ..errors import InputError
 from ..outputs import Outputs
-from . import arguments
 from .alignment import check_population, rows_in
 from .base import Attack, Needs
 from .leave_out import leave_out, left_out_models

@@ -10,12 +10,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from .. import signals
+from .. import arguments, signals
 from ..data import Pool
 from ..engine.store import Store
 from ..errors import InputError
 from ..outputs import Outputs, check_stored
-from . import arguments
 from .base import Needs
 from .stored import StoredModelAttack
 

@@ -10,7 +10,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from ..attacks import Attack, Needs, arguments
+from .. import arguments
+from ..attacks import Attack, Needs
 from ..errors import InputError
 from .outputs import TokenOutputs, check_tokens
 from .windows import AGGREGATES, Windows, blocks, cut, lowest_means, means, together

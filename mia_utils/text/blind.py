@@ -17,8 +17,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import make_pipeline
 
+from .. import arguments
 from ..arrays import as_bool
-from ..attacks import Attack, Needs, arguments
+from ..attacks import Attack, Needs
 from ..errors import InputError
 from .attacks import check_fields, given
 from .outputs import TokenOutputs, check_tokens

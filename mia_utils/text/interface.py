@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..attacks import arguments
+from .. import arguments
 from ..defenses.masking import FLOOR
 from ..errors import InputError
 from .attacks import check_fields, given

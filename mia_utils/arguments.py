@@ -1,4 +1,4 @@
-"""Checks of an attack's arguments, made where they are used: an attack stores them as given."""
+"""Checks of single arguments; those of an attack are made where they are used, not stored."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from numbers import Integral, Real
 
 import numpy as np
 
-from ..errors import InputError
+from .errors import InputError
 
 
 def one_of(name: str, value, choices: Collection[str]) -> None:
