@@ -2,9 +2,30 @@
 
 from __future__ import annotations
 
+import unicodedata
+
+
+def printable(text: str) -> str:
+    """The text with control characters, line breaks and lone surrogates escaped.
+
+    >>> print(printable("two\\nlines"), printable("Zoé"))
+    two\\nlines Zoé
+    """
+    breaking = ("Cc", "Cs", "Zl", "Zp")
+    return "".join(
+        ascii(character)[1:-1] if unicodedata.category(character) in breaking else character
+        for character in text
+    )
+
 
 class InputError(ValueError):
-    """A value that cannot be used. Its message names the value, what was expected and the way out."""
+    """A value that cannot be used. Its message names the value, what was expected and the way out.
+
+    Whatever it quotes, it is one line, and moves no cursor.
+    """
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(printable(str(message)))
 
 
 class DiskError(InputError):

@@ -175,6 +175,8 @@ class Outputs:
         if (logits is None) == (probabilities is None):
             raise InputError("expected logits or probabilities, one of the two")
         labels = class_numbers(labels, classes)
+        if not labels.ndim:
+            raise InputError("labels is one value; expected one a record")
         mask = member_mask(members, ids, len(labels))
         numbers = FILLED_IN if ids is None else id_numbers(ids)
         if logits is not None:

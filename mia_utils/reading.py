@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from . import arguments
 from .arrays import as_array, as_bool, as_integers, rows_of
 from .errors import InputError, InputWarning
 
@@ -85,8 +86,7 @@ def read_probabilities(
         As `read_logits`; if a number is no probability, a row does not sum to 1 (to within 0.01),
         or the floor is not in (0, 1).
     """
-    if not 0 < floor < 1:
-        raise InputError(f"floor={floor!r}; expected a small positive probability, such as 1e-12")
+    arguments.number("floor", floor, "a small positive probability, such as 1e-12", 0, 1)
     probabilities = as_array(probabilities, "probabilities")
     labels, members = _labels(labels), as_bool(members, "members")
     p = _by_model(probabilities, labels, members, "probabilities")

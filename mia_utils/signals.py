@@ -5,12 +5,15 @@ answers still differ: a float32 softmax ties all losses below about 1e-7, and ev
 log-softmax ties all losses below 2e-16. What is summed over classes is sorted first: the order in
 which a model happens to list its classes changes no bit, and breaks no tie between two records.
 Shapes: `logits` is (..., classes), `labels` int64 that broadcasts to (...), results are float64
-(...).
+(...). Anything else is refused by an InputError that names `logits` or `labels`.
 """
 
 from __future__ import annotations
 
 import numpy as np
+
+from .arrays import as_integers, as_numbers
+from .errors import InputError
 
 
 def class_sum(values: np.ndarray) -> np.ndarray:
@@ -26,12 +29,46 @@ def class_sum(values: np.ndarray) -> np.ndarray:
     return ordered.sum(axis=-1)
 
 
+def _read(logits) -> np.ndarray:
+    """Logits as they came, with an axis of classes.
+
+    Raises
+    ------
+    InputError
+        If they are no numbers, or there is no class.
+    """
+    logits = as_numbers(logits, "logits")
+    if not (logits.ndim and logits.shape[-1]):
+        raise InputError(f"logits have shape {logits.shape}; expected (..., classes)")
+    return logits
+
+
+def _places(labels, shape: tuple[int, ...]) -> np.ndarray:
+    """Labels as positions (..., 1) in the last axis of logits of this shape.
+
+    Raises
+    ------
+    InputError
+        If they are no integers, out of range, or do not fit.
+    """
+    labels = as_integers(labels, "labels")
+    if labels.size and not (labels.min() >= 0 and labels.max() < shape[-1]):
+        wrong = labels.min() if labels.min() < 0 else labels.max()
+        raise InputError(f"labels hold {wrong}; expected 0 to {shape[-1] - 1}, as logits has")
+    try:
+        return np.broadcast_to(labels, shape[:-1])[..., None]
+    except ValueError:
+        raise InputError(
+            f"labels have shape {labels.shape}; expected one for each of the logits, {shape[:-1]}"
+        ) from None
+
+
 def log_sum_exp(logits: np.ndarray) -> np.ndarray:
     """Logarithm of the summed exponentials, float64 (...); -inf counts as a class that is not there.
 
     One class at least must be finite.
     """
-    z = np.array(logits, dtype=np.float64, order="C")
+    z = np.array(_read(logits), dtype=np.float64, order="C")
     z.sort(axis=-1)
     top = z[..., -1].copy()
     z -= top[..., None]
@@ -41,8 +78,10 @@ def log_sum_exp(logits: np.ndarray) -> np.ndarray:
 
 def _split(logits: np.ndarray, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The logit at `index` and the logsumexp of all the others, both float64 (...)."""
-    z = np.array(logits, dtype=np.float64, order="C")
-    index = np.broadcast_to(index, z.shape[:-1])[..., None]
+    z = np.array(_read(logits), dtype=np.float64, order="C")
+    if z.shape[-1] < 2:
+        raise InputError(f"logits have shape {z.shape}; expected at least 2 classes, the last axis")
+    index = _places(index, z.shape)
     chosen = np.take_along_axis(z, index, axis=-1)[..., 0]
     np.put_along_axis(z, index, -np.inf, axis=-1)
     return chosen, log_sum_exp(z)
@@ -57,7 +96,7 @@ def margin(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     >>> float(margin(np.array([2.0, 0.0]), np.array(0)))
     2.0
     """
-    chosen, others = _split(logits, np.asarray(labels))
+    chosen, others = _split(logits, labels)
     return chosen - others
 
 
@@ -72,7 +111,7 @@ def loss(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 def log_confidence(logits: np.ndarray) -> np.ndarray:
     """Logarithm of the largest probability (report, equation 3); exact where it is almost 1."""
-    logits = np.asarray(logits)
+    logits = _read(logits)
     return -loss(logits, logits.argmax(axis=-1))
 
 
@@ -83,7 +122,7 @@ def confidence(logits: np.ndarray) -> np.ndarray:
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:
     """Log-probabilities, float64, the shape of `logits`."""
-    z = np.asarray(logits, dtype=np.float64)
+    z = _read(logits).astype(np.float64, copy=False)
     z = z - z.max(axis=-1, keepdims=True)
     return z - log_sum_exp(z)[..., None]
 
@@ -94,7 +133,7 @@ def entropy(logits: np.ndarray) -> np.ndarray:
     With a the largest logit's class, H = loss_a + sum over j != a of p_j (z_a - z_j): a sum of
     positive terms, so that nothing cancels where the model is almost certain.
     """
-    z = np.asarray(logits, dtype=np.float64)
+    z = _read(logits).astype(np.float64, copy=False)
     top = z.argmax(axis=-1)
     gaps = z.max(axis=-1, keepdims=True) - z
     certain = loss(z, top)
@@ -106,7 +145,7 @@ def modified_entropy(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
     -(1 - p_y) log p_y - sum over j != y of p_j log(1 - p_j), in nats.
     """
-    logits = np.asarray(logits)
+    logits = _read(logits)
     phi = margin(logits, labels)
     true_class = np.exp(-np.logaddexp(0.0, phi)) * np.logaddexp(0.0, -phi)
     p = np.exp(log_softmax(logits))
@@ -114,7 +153,7 @@ def modified_entropy(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     log_rest = np.log1p(-np.minimum(p, 0.5))
     sure = -np.logaddexp(0.0, margin(logits, logits.argmax(axis=-1)))[..., None]
     others = p * np.where(p > 0.5, sure, log_rest)
-    index = np.broadcast_to(np.asarray(labels), others.shape[:-1])[..., None]
+    index = _places(labels, others.shape)
     np.put_along_axis(others, index, 0.0, axis=-1)
     return true_class - class_sum(others)
 
@@ -125,7 +164,7 @@ def correct(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     A model that puts another class level with it has not decided, and is not right: counted for the
     first class, as an arg max does, a tie would depend on the order of the classes.
     """
-    logits = np.asarray(logits)
-    index = np.broadcast_to(np.asarray(labels), logits.shape[:-1])[..., None]
+    logits = _read(logits)
+    index = _places(labels, logits.shape)
     chosen = np.take_along_axis(logits, index, axis=-1)
     return (logits >= chosen).sum(axis=-1) == 1

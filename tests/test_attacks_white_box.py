@@ -86,7 +86,7 @@ def test_members_are_found_and_only_evaluated_pairs_scored(trained, features):
 
 def test_what_cannot_be_attacked_is_refused(trained):
     pool, target, _, store = trained
-    with pytest.raises(InputError, match="features is 'sum'"):
+    with pytest.raises(InputError, match="features='sum'"):
         GradientAttack(pool, features="sum").score(target)
     with pytest.raises(InputError, match="not fitted"):
         GradientAttack(pool, features="all", store=store).score(target)

@@ -469,7 +469,7 @@ def test_bad_input_is_one_clear_line(arguments, message):
 def test_smaller_mistakes_are_named():
     with pytest.raises(InputError, match="level=95"):
         evaluate(GOOD, members=HALF, level=95)
-    with pytest.raises(InputError, match="threshold is NaN"):
+    with pytest.raises(InputError, match="threshold=nan"):
         accuracy(GOOD[0], HALF[0], np.nan)
     with pytest.raises(InputError, match="level='0.95'"):
         auc_interval(GOOD[0], HALF[0], level="0.95")

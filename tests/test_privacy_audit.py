@@ -384,7 +384,7 @@ def test_the_dp_curve_is_the_trade_off_of_randomised_response():
         (lambda: one_run_epsilon(np.full(4, np.nan), np.zeros(4, bool), guesses=(2,)), "finite"),
         (lambda: many_runs_epsilon(np.zeros(0), np.zeros(3), threshold=0.0), "some of each"),
         (lambda: many_runs_epsilon([1.0, math.nan], [0.0], threshold=0.5), "NaN"),
-        (lambda: many_runs_epsilon([1.0], [0.0], threshold=math.nan), "NaN"),
+        (lambda: many_runs_epsilon([1.0], [0.0], threshold=math.nan), "threshold=nan"),
         (lambda: many_runs_epsilon([1.0], [0.0], threshold=0.5, delta=1.0), "delta=1.0"),
         (lambda: many_runs_epsilon([1.0], [0.0], threshold=0.5, level=1.0), "level=1.0"),
         (lambda: one_run_epsilon(*COINS, guesses=(2,), delta=-0.1), "delta=-0.1"),

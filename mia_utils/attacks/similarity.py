@@ -8,6 +8,7 @@ from typing import Self
 import numpy as np
 
 from .. import arguments, signals
+from ..arrays import as_numbers
 from ..errors import InputError
 from ..outputs import Outputs, check_outputs
 from .alignment import rows_in
@@ -20,7 +21,20 @@ _LEFT_OUT_PAIRS = 20_000  # of few records more shadow models are left out than 
 
 
 def kl_divergence(log_p: np.ndarray, log_q: np.ndarray) -> np.ndarray:
-    """KL(p || q) in nats over the last axis, from log-probabilities."""
+    """KL(p || q) in nats over the last axis, from log-probabilities.
+
+    Raises
+    ------
+    InputError
+        If they are no numbers, or their shapes do not fit.
+    """
+    log_p, log_q = as_numbers(log_p, "log_p"), as_numbers(log_q, "log_q")
+    try:
+        np.broadcast_shapes(log_p.shape, log_q.shape)[-1]
+    except (ValueError, IndexError):
+        raise InputError(
+            f"log_p has shape {log_p.shape}, log_q {log_q.shape}; expected (..., classes) of both"
+        ) from None
     return signals.class_sum(np.exp(log_p) * (log_p - log_q))
 
 

@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from .. import arguments
+from ..arrays import as_numbers
 from ..errors import InputError
-from ..outputs import Outputs
+from ..outputs import Outputs, check_outputs
 from ..text.outputs import TokenOutputs
 from .tables import (
     IDS,
@@ -81,21 +83,27 @@ class AuditData:
         InputError
             If something has not one value a record, or not one name a class.
         """
-        n = outputs.labels.size
+        n = check_outputs(outputs, "AuditData.of(outputs)").labels.size
+        if not isinstance(groups, (Mapping, type(None))):
+            raise InputError(f"groups are {groups!r}; expected a mapping from names to values")
         names = outputs.ids.astype(str) if names is None else np.asarray(names).astype(str)
         read = {name: _texts(values) for name, values in (groups or {}).items()}
         for name, values in {"names": names, **read}.items():
             if values.shape != (n,):
                 raise InputError(f"{name} has shape {values.shape}; expected one a record, ({n},)")
+        if classes is not None:
+            classes = arguments.several("classes", classes, "names in the order of the logits")
         classes = tuple(map(str, range(outputs.classes) if classes is None else classes))
         if len(classes) != outputs.classes:
             raise InputError(f"{len(classes)} class names for {outputs.classes} classes")
         if features is not None:
-            features = np.asarray(features).reshape(len(features), -1)
-            if len(features) != n:
-                raise InputError(f"features have {len(features)} rows; expected {n}")
+            features = as_numbers(features, "features")
+            if not features.ndim or len(features) != n:
+                rows = len(features) if features.ndim else "no"
+                raise InputError(f"features have {rows} rows; expected {n}")
+            features = features.reshape(n, -1)
         if traces is not None:
-            traces = np.asarray(traces, dtype=np.float64)
+            traces = as_numbers(traces, "losses (traces)").astype(np.float64, copy=False)
             if traces.ndim != 2 or traces.shape[1] != n or len(traces) < 2:
                 raise InputError(
                     f"losses have shape {traces.shape}; expected (epochs >= 2, records) = (.., {n})"

@@ -45,7 +45,7 @@ class Limit:
         InputError
             If the text has another form.
         """
-        match = _FORM.fullmatch(text)
+        match = _FORM.fullmatch(text) if isinstance(text, str) else None
         try:
             if match is None:
                 raise ValueError

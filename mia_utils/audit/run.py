@@ -12,11 +12,12 @@ import numpy as np
 import scipy
 import sklearn
 
+from .. import arguments
 from ..arrays import rows_of
 from ..errors import InputError
 from ..evaluation import group_metrics, holm
 from ..evaluation.intervals import check_level
-from ..outputs import Outputs
+from ..outputs import Outputs, check_outputs
 from ..text.outputs import TokenOutputs
 from . import checks, drawn, traces
 from .answers import AuditData
@@ -86,11 +87,17 @@ def audit(
             "classifier's; expected two of a kind"
         )
     data = _one_model(data, which)
-    if not all(0 < rate < 1 for rate in rates) or not rates:
-        raise InputError(f"rates={tuple(rates)}; expected false-positive rates between 0 and 1")
-    if not 0 <= delta < 1:
-        raise InputError(f"delta={delta}; expected a probability in [0, 1), such as 1e-5")
+    arguments.seed(seed)
+    rates = arguments.several("rates", rates, "false-positive rates between 0 and 1")
+    if not rates:
+        raise InputError("rates are empty; expected false-positive rates between 0 and 1")
+    for rate in rates:
+        arguments.number("rates", rate, "false-positive rates between 0 and 1", 0, 1)
+    arguments.number("delta", delta, "a probability in [0, 1), such as 1e-5", 0, 1, closed="low")
     check_level(level)
+    accept = arguments.several("accept", accept, "names of checks")
+    if attacks is not None:
+        attacks = arguments.several("attacks", attacks, "names of attacks, such as ['loss']")
     recipes = RECIPES if data.tokens is None else TOKEN_RECIPES
     check_names(attacks, recipes)
     notes: list[str] = []
@@ -100,7 +107,7 @@ def audit(
             data = data.records(asked)
             pictures = None if pictures is None else pictures[asked]
     progress("checks")
-    findings, made = checks.check(data, shadows, accept=tuple(accept), seed=seed)
+    findings, made = checks.check(data, shadows, accept=accept, seed=seed)
     blind = checks.blind(data, seed) if any(f.name == "difference" for f in findings) else None
     outputs = data.outputs
     scored, missing, online = score(
@@ -148,14 +155,18 @@ def audit(
 def _as_data(answers) -> AuditData:
     if isinstance(answers, TokenOutputs):
         return token_data(answers)
-    return answers if isinstance(answers, AuditData) else AuditData.of(answers)
+    if isinstance(answers, AuditData):
+        return answers
+    return AuditData.of(check_outputs(answers, "audit(target, shadows)"))
 
 
 def _one_model(data: AuditData, which: int | None) -> AuditData:
     models = len(data.outputs)
     if models == 1 and which in (None, 0):
         return data
-    if which is None or not 0 <= which < models:
+    if which is not None:
+        arguments.count("which", which, least=0)
+    if which is None or which >= models:
         raise InputError(
             f"the answers are of {models} models; say which one is audited, 0 to {models - 1}"
         )

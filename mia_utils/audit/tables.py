@@ -28,8 +28,6 @@ MOST_PACKED = 1000
 """Times that an array may be larger than what is stored of it: data is not that regular."""
 _SMALL = 64 * 2**20  # bytes below which nobody minds how well they were packed
 _TEXT = 64 * 2**20  # bytes of a list of ids
-_DAMAGED = (*DAMAGED, OverflowError)
-
 LABELS = ("labels", "label", "y", "y_true", "target", "targets")
 MEMBERS = ("members", "member", "is_member", "membership")
 IDS = ("ids", "id", "record_id")
@@ -91,7 +89,7 @@ def read_array(path: str | os.PathLike) -> np.ndarray:
     if path.suffix.lower() == ".npy":
         try:
             return _decoded(np.load(path, mmap_mode="r", allow_pickle=False))
-        except _DAMAGED as error:
+        except DAMAGED as error:
             raise InputError(f"{path}: not a readable array ({_one_line(error)})") from None
     kind = path.suffix.lower()
     if kind not in (".txt", ".csv", ""):
@@ -201,7 +199,7 @@ def _npz(path: Path, largest: int) -> Table:
             return {name: _decoded(archive[name]) for name in archive.files}
     except InputError:
         raise
-    except _DAMAGED as error:
+    except DAMAGED as error:
         text = _one_line(error)
         if "pickle" in text.lower():
             text = (
@@ -287,7 +285,7 @@ def _parquet(path: Path, largest: int) -> Table:
             frame = file.read().to_pandas()
             if any(name is not None for name in frame.index.names):
                 frame = frame.reset_index()
-    except (pyarrow.ArrowException, *_DAMAGED) as error:
+    except (pyarrow.ArrowException, *DAMAGED) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{path}: not a readable table ({_one_line(error)})") from None

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from .. import arguments
+from ..arrays import as_integers
 from ..errors import InputError
 from ..signals import loss
 from .answers import AuditData
@@ -33,11 +35,16 @@ class LossLog:
     """
 
     def __init__(self, labels: np.ndarray, epochs: Sequence[int] | None = None) -> None:
-        self.labels = np.asarray(labels)
-        self.epochs = None if epochs is None else frozenset(epochs)
+        self.labels = as_integers(labels, "labels")
+        self.epochs = None
+        if epochs is not None:
+            self.epochs = frozenset(arguments.several("epochs", epochs, "numbers of epochs"))
+            for epoch in self.epochs:
+                arguments.count("epochs", epoch)
         self._seen: dict[int, np.ndarray] = {}
 
     def __call__(self, epoch: int, logits: np.ndarray) -> None:
+        arguments.count("epoch", epoch, least=0)
         if self.epochs is None or epoch in self.epochs:
             self._seen[epoch] = loss(logits, self.labels).astype(np.float32)
 

@@ -14,8 +14,7 @@ import numpy as np
 from ..data import Pool, at_hand, data_root, load_dataset
 from ..data.archive import read_source
 from ..data.catalog import DOWNLOADED, EMBEDDED
-from ..data.pool import printable
-from ..errors import InputError
+from ..errors import InputError, printable
 from .options import at_least
 
 LAYOUTS = """\

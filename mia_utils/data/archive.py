@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -34,6 +35,8 @@ DAMAGED = (
     zlib.error,
     NotImplementedError,  # zipfile's, for a compression method it lacks
     RuntimeError,  # and for encryption
+    OverflowError,  # a size in a header that no integer holds
+    tokenize.TokenError,  # NumPy's, for a header that is no Python
 )
 """What NumPy and zipfile raise on files that are not what they claim."""
 

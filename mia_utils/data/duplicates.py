@@ -6,6 +6,8 @@ import hashlib
 
 import numpy as np
 
+from .. import arguments
+from ..arrays import as_array, as_numbers
 from ..errors import InputError
 
 _AXES = 16
@@ -24,9 +26,19 @@ def first_copies(records: np.ndarray) -> np.ndarray:
     records : array (N, ...)
         `Pool.records`. Two records are the same if all their bytes are.
 
+    Raises
+    ------
+    InputError
+        If they are no array.
+
     >>> first_copies(np.array([[1, 2], [3, 4], [1, 2]])).tolist()
     [0, 1, 0]
     """
+    records = as_array(records, "records")
+    if not records.ndim:
+        raise InputError(
+            "records is one number; expected an array, the records along its first axis"
+        )
     seen: dict[bytes, int] = {}
     first = np.empty(len(records), dtype=np.int64)
     for number, record in enumerate(records):
@@ -55,8 +67,16 @@ def near_copies(images: np.ndarray, *, within: float = 8.0) -> np.ndarray:
     Raises
     ------
     InputError
-        If there are too many pairs to list (blank images, for example).
+        If they are no images, or there are too many pairs to list (blank images, for example).
     """
+    images = as_numbers(images, "images")
+    if images.ndim != 4 or not images.size or not np.isfinite(images).all():
+        raise InputError(
+            f"images have shape {images.shape}; expected finite numbers (N, H, W, C), none of them 0"
+        )
+    if images.dtype.kind == "b":
+        images = images.astype(np.uint8)
+    arguments.number("within", within, "grey levels, 0 or more", 0, np.inf, closed="low")
     from scipy.spatial import cKDTree
 
     tree = cKDTree(_projected(images))

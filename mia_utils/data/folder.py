@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, printable
 from .archive import Source, disk_reason, one_line, read_archive, read_source, write_archive
 from .images import read_rgb
 from .memory import check_memory
-from .pool import Pool, printable
+from .pool import Pool
 from .scan import Listing, scan
 
 _TASK = 256

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, printable
 from ..paths import data_root
 from .archive import read_archive
 from .catalog import CATALOG, DOWNLOADED, EMBEDDED
 from .mapped import is_mapped, read_mapped
-from .pool import Pool, printable
+from .pool import Pool
 
 _INSIDE = "package:"
 _LONGEST = 200

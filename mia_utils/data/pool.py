@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import unicodedata
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
@@ -15,7 +14,7 @@ from numbers import Integral
 import numpy as np
 
 from ..arrays import as_array, as_bool, as_integers
-from ..errors import InputError
+from ..errors import InputError, printable
 
 _BLOCK = 1 << 24
 """Bytes that a pass over memory-mapped records reads at once."""
@@ -166,19 +165,6 @@ class Pool:
             )
             return self
         return self.subset(np.sort(np.random.default_rng(seed).permutation(len(self))[:count]))
-
-
-def printable(text: str) -> str:
-    """The text with control characters, line breaks and lone surrogates escaped.
-
-    >>> print(printable("two\\nlines"), printable("Zoé"))
-    two\\nlines Zoé
-    """
-    breaking = ("Cc", "Cs", "Zl", "Zp")
-    return "".join(
-        ascii(character)[1:-1] if unicodedata.category(character) in breaking else character
-        for character in text
-    )
 
 
 def _blocks(array: np.ndarray) -> Iterator[np.ndarray]:

@@ -11,10 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, printable
 from .archive import disk_reason
 from .images import suffixes
-from .pool import printable
 
 SPLITS = ("train", "test", "val", "valid", "validation")
 """Folders of class folders; all but the first are held out."""

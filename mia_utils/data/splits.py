@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..arrays import as_integers
 from ..errors import InputError
 from .pool import Pool
 
@@ -188,7 +189,8 @@ def single_record_masks(n: int, records, *, k: int, seed: int) -> Masks:
     InputError
         If a record is outside of the pool or there twice, or no other record is left.
     """
-    records, k = np.asarray(records), _count(k, "k", 1)
+    n, k = _count(n, "n", 2), _count(k, "k", 1)
+    records = as_integers(records, "records")
     inside = records.ndim == 1 and records.size and records.min() >= 0 and records.max() < n
     if not inside or np.unique(records).size != records.size:
         raise InputError(f"records are {records}; expected different integers in 0..{n - 1}")

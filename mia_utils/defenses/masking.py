@@ -13,16 +13,19 @@ from collections.abc import Callable
 
 import numpy as np
 
+from .. import arguments
 from ..errors import InputError
-from ..outputs import Outputs
+from ..outputs import Outputs, check_outputs
 from ..signals import class_sum, log_softmax, log_sum_exp
 
 FLOOR = 1e-12
 """The least probability of a masked answer."""
+_MOST_DECIMALS = 17  # of a float64, written out
 
 
 def _each(outputs: Outputs, mask: Callable[[np.ndarray], np.ndarray]) -> Outputs:
     """Apply `mask(logits (N, C)) -> (N, C)` to every model's answers, and keep them float32."""
+    check_outputs(outputs, "a defense (outputs)")
     masked = np.empty(outputs.logits.shape, np.float32)
     for model, logits in enumerate(outputs.logits):
         masked[model] = mask(logits)
@@ -39,9 +42,13 @@ def top_k(outputs: Outputs, k: int) -> Outputs:
     InputError
         If k is not between 1 and the number of classes.
     """
-    if not (int(k) == k and 1 <= k <= outputs.classes):
-        raise InputError(f"k={k!r}; expected an integer from 1 to the {outputs.classes} classes")
-    withheld = outputs.classes - int(k)
+    check_outputs(outputs, "top_k(outputs)")
+    expected = f"an integer from 1 to the {outputs.classes} classes"
+    arguments.number("k", k, expected, 1, outputs.classes, closed="low high")
+    if k != int(k):
+        raise InputError(f"k is {k!r}; expected {expected}")
+    k = int(k)
+    withheld = outputs.classes - k
     if not withheld:
         return outputs
 
@@ -81,8 +88,10 @@ def rounding(outputs: Outputs, decimals: int) -> Outputs:
     InputError
         If `decimals` is not a positive integer.
     """
-    if not (int(decimals) == decimals and decimals >= 1):
-        raise InputError(f"decimals={decimals!r}; expected an integer of at least 1")
+    expected = f"an integer from 1 to {_MOST_DECIMALS}"
+    arguments.number("decimals", decimals, expected, 1, _MOST_DECIMALS, closed="low high")
+    if decimals != int(decimals):
+        raise InputError(f"decimals is {decimals!r}; expected {expected}")
 
     def mask(logits: np.ndarray) -> np.ndarray:
         return _released(np.exp(log_softmax(logits)).round(int(decimals)), logits)
@@ -98,8 +107,7 @@ def temperature(outputs: Outputs, value: float) -> Outputs:
     InputError
         If the temperature is not positive.
     """
-    if not value > 0:
-        raise InputError(f"temperature={value!r}; expected a positive number")
+    arguments.number("temperature", value, "a positive number", 0, np.inf)
     return _each(outputs, lambda logits: logits / np.float32(value))
 
 
@@ -120,10 +128,9 @@ def noise(outputs: Outputs, scale: float, *, on: str = "logits", seed: int = 0) 
     InputError
         If the scale is not positive or `on` is unknown.
     """
-    if not scale > 0:
-        raise InputError(f"scale={scale!r}; expected a positive number")
-    if on not in ("logits", "probabilities"):
-        raise InputError(f"on={on!r}; expected 'logits' or 'probabilities'")
+    arguments.number("scale", scale, "a positive number", 0, np.inf)
+    arguments.one_of("on", on, ("logits", "probabilities"))
+    arguments.seed(seed)
 
     def mask(logits: np.ndarray) -> np.ndarray:
         # From the answers themselves: another model's noise is another, the same answer's the same.

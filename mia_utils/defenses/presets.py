@@ -94,7 +94,7 @@ def preset(name: str) -> Defense:
     >>> preset("l2_1e-3").changes
     {'weight_decay': 0.001}
     """
-    if name not in _BY_NAME:
+    if not isinstance(name, str) or name not in _BY_NAME:
         raise InputError(f"no defense is called {name!r}; expected one of {', '.join(_BY_NAME)}")
     return _BY_NAME[name]
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..data.archive import DAMAGED
 from ..errors import InputError
 from ..files import one_line_disk_errors, whole_file, whole_folder
 from ..paths import store_root
@@ -206,5 +207,5 @@ def _content_digest(path: str, *facts: int) -> str | None:
     """The name that the array in a file would have; None if there is no array in it."""
     try:
         return _array_digest(np.load(path, allow_pickle=False))
-    except (OSError, ValueError, EOFError):
+    except DAMAGED:
         return None

@@ -6,6 +6,7 @@ content before anything is stored, and no path in the archive becomes a path on 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -18,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..data.archive import DAMAGED
 from ..errors import DiskError, InputError
 from ..files import file_sha256, one_line_disk_errors, whole_file, whole_folder
 from .folders import RECORD, damage, read_record
@@ -109,16 +111,7 @@ class _Refused(Exception):
     """Something that `export_models` does not write."""
 
 
-_DAMAGED = (
-    _Refused,
-    zipfile.BadZipFile,
-    EOFError,
-    KeyError,
-    MemoryError,  # an array that claims to be huge
-    NotImplementedError,  # zipfile's, for a compression method that it lacks
-    RuntimeError,  # and for encryption
-    ValueError,
-)
+_DAMAGED = (_Refused, *(kind for kind in DAMAGED if kind is not OSError))
 
 
 def import_models(store: Store, path: str | os.PathLike) -> tuple[list[str], list[str]]:
@@ -150,7 +143,11 @@ def import_models(store: Store, path: str | os.PathLike) -> tuple[list[str], lis
                 _check_space(store.root, files)
                 _unpack(archive, files, Path(folder))
                 models, labels = _checked(files, Path(folder))
-            except (DiskError, OSError):
+            except DiskError:
+                raise
+            except OSError as error:
+                if error.errno == errno.EINVAL:  # a place in the archive before its beginning
+                    raise _refusal(path, error) from None
                 raise
             except _DAMAGED as error:
                 raise _refusal(path, error) from None

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import mannwhitneyu, rankdata
 
+from .. import arguments
 from ..arrays import as_array, as_bool, as_numbers
 from ..errors import InputError
 from .intervals import Interval, auc_interval, check_level, clopper_pearson, placements
@@ -94,6 +95,7 @@ def ratio_interval(a, b, *, level: float = 0.95, seed: int = 0) -> Interval:
     a, b = as_bool(a, "hits of A"), as_bool(b, "hits of B")
     if a.ndim != 1 or a.shape != b.shape or a.size == 0:
         raise InputError(f"hits have shapes {a.shape} and {b.shape}; expected the same records")
+    arguments.seed(seed)
     cells = np.array([np.sum(x & y) for x, y in ((a, b), (a, ~b), (~a, b), (~a, ~b))])
     cells = np.broadcast_to(cells, (DRAWS, 4))
     return _ratio((float(a.mean()), float(b.mean())), cells, np.random.default_rng(seed), level)
@@ -125,6 +127,7 @@ def tpr_ratio_interval(
     scores_a, members = check_pairs(scores_a, members, "attack A")
     scores_b, _ = check_pairs(scores_b, members, "attack B")
     rates = tpr_at_fpr(scores_a, members, fpr), tpr_at_fpr(scores_b, members, fpr)
+    arguments.seed(seed)
     rng = np.random.default_rng(seed)
     n = int((~members).sum())
     allowed = allowed_false_positives(n, fpr)
@@ -210,8 +213,7 @@ def group_metrics(
     groups = as_array(groups, "groups")
     if groups.shape != scores.shape:
         raise InputError(f"groups have shape {groups.shape}; expected one a record, {scores.shape}")
-    if min_records < 1:
-        raise InputError(f"min_records={min_records}; expected at least 1")
+    arguments.count("min_records", min_records)
     found: dict = {}
     for group in np.unique(groups):
         inside = groups == group

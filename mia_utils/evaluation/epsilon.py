@@ -12,12 +12,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from numbers import Real
 
 import numpy as np
 from scipy import stats
 from scipy.optimize import brentq
 
-from ..arrays import as_bool, as_numbers
+from .. import arguments
+from ..arrays import as_array, as_bool, as_numbers
 from ..errors import InputError
 from .intervals import check_level
 
@@ -27,8 +29,7 @@ _TIED = 0.05
 
 
 def _check_delta(delta: float) -> None:
-    if not 0 <= delta < 1:
-        raise InputError(f"delta={delta!r}; expected a number in [0, 1)")
+    arguments.number("delta", delta, "a number in [0, 1)", 0, 1, closed="low")
 
 
 def dp_curve(fpr: np.ndarray, epsilon: float, delta: float = 0.0) -> np.ndarray:
@@ -44,10 +45,9 @@ def dp_curve(fpr: np.ndarray, epsilon: float, delta: float = 0.0) -> np.ndarray:
     >>> round(float(dp_curve(0.1, 0.0)), 12)
     0.1
     """
-    fpr = np.asarray(fpr, dtype=np.float64)
+    fpr = as_numbers(fpr, "fpr").astype(np.float64)
     _check_delta(delta)
-    if not epsilon >= 0:
-        raise InputError(f"epsilon={epsilon!r}; expected a number >= 0")
+    arguments.number("epsilon", epsilon, "a number >= 0", 0, math.inf, closed="low high")
     if math.isinf(epsilon):
         return np.ones_like(fpr)
     left = math.exp(min(epsilon, 700)) * fpr + delta  # e^700 is about the last number
@@ -121,8 +121,8 @@ def one_run_epsilon(
         or delta or level is out of range.
     """
     scores, included = _pairs(scores, included, "included", "canary")
-    m, guesses = scores.size, tuple(guesses)
-    if not guesses or any(r < 2 or r % 2 or r > m for r in guesses):
+    m, guesses = scores.size, arguments.several("guesses", guesses, "even numbers, such as [100]")
+    if not guesses or any(not isinstance(r, Real) or r < 2 or r % 2 or r > m for r in guesses):
         raise InputError(f"guesses={guesses}; expected even numbers from 2 to m={m}")
     outcomes = []
     for r in sorted({int(r) for r in guesses}):
@@ -218,13 +218,15 @@ def split_epsilon(
         If shapes disagree, a share is out of range, or no class has members and non-members.
     """
     scores, members = _pairs(scores, members, "members", "record")
-    labels = np.asarray(labels)
+    labels = as_array(labels, "labels")
     if labels.shape != scores.shape:
         raise InputError(
             f"scores {scores.shape} and labels {labels.shape}; expected one of each for every record"
         )
-    if not shares or any(not 0 < share <= 1 for share in shares):
-        raise InputError(f"shares={tuple(shares)}; expected shares of the pairs, in (0, 1]")
+    shares = arguments.several("shares", shares, "shares of the pairs, such as [0.1]")
+    if not shares or any(not isinstance(share, Real) or not 0 < share <= 1 for share in shares):
+        raise InputError(f"shares={shares}; expected shares of the pairs, in (0, 1]")
+    arguments.seed(seed)
     rng = np.random.default_rng([seed, 10])
     pairs = []
     for inside, outside in _by_class(scores, members, labels):
@@ -301,8 +303,9 @@ def many_runs_epsilon(
         raise InputError(
             f"runs {a.shape} with and {b.shape} without the record; expected some of each"
         )
-    if np.isnan(np.concatenate([a, b, [threshold]])).any():
-        raise InputError("a run's statistic or the threshold is NaN; expected numbers")
+    arguments.number("threshold", threshold, "a number", -math.inf, math.inf, closed="low high")
+    if np.isnan(np.concatenate([a, b])).any():
+        raise InputError("a run's statistic (with_record, without_record) is NaN; expected numbers")
     _check_delta(delta)
     error = check_level(level) / 2
     found = _lower(int((a >= threshold).sum()), a.size, error)
@@ -333,8 +336,8 @@ def gaussian_epsilon(auc: float, delta: float) -> float:
     InputError
         If AUC or delta is not in (0, 1).
     """
-    if not (0 < auc < 1 and 0 < delta < 1):
-        raise InputError(f"auc={auc}, delta={delta}; expected numbers in (0, 1)")
+    arguments.number("auc", auc, "a number in (0, 1)", 0, 1)
+    arguments.number("delta", delta, "a number in (0, 1)", 0, 1)
     mu = math.sqrt(2) * float(stats.norm.ppf(auc))
     if mu <= 0:
         return 0.0

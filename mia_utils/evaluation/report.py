@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .. import arguments
 from ..arrays import as_bool, as_numbers
 from ..errors import InputError
 from ..outputs import Outputs
@@ -40,6 +41,7 @@ def tpr_column(fpr: float) -> str:
     >>> tpr_column(0.001)
     'tpr_at_fpr_0.001'
     """
+    arguments.number("fpr", fpr, "a false-positive rate in (0, 1]", 0, 1, closed="high")
     return f"tpr_at_fpr_{fpr:g}"
 
 
@@ -132,6 +134,7 @@ def columns(fprs: Sequence[float] = FPRS) -> tuple[str, ...]:
     >>> columns((0.01,))[9:12]
     ('tpr_at_fpr_0.01', 'tpr_at_fpr_0.01_low', 'tpr_at_fpr_0.01_high')
     """
+    fprs = arguments.several("fprs", fprs, "false-positive rates, such as (0.1, 0.01)")
     intervals = ("auc", "accuracy", "balanced_accuracy", *map(tpr_column, fprs))
     return (
         *(f"{name}{end}" for name in intervals for end in ("", "_low", "_high")),

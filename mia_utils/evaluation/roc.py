@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import rankdata
 
+from .. import arguments
 from ..arrays import as_bool, as_numbers
 from ..errors import InputError
 
@@ -184,8 +185,8 @@ def tpr_at_fpr(scores, members, fpr: float) -> float:
 def rates_at_threshold(scores, members, threshold: float) -> tuple[int, int, int, int]:
     """(true positives, members, true negatives, non-members), score >= threshold: member."""
     scores, members = check_pairs(scores, members)
-    if np.isnan(threshold):
-        raise InputError("threshold is NaN; expected a number, -inf (all members) or +inf")
+    expected = "a number, -inf (all members) or +inf"
+    arguments.number("threshold", threshold, expected, -math.inf, math.inf, closed="low high")
     called = scores >= threshold
     m = int(members.sum())
     return int((called & members).sum()), m, int((~called & ~members).sum()), members.size - m

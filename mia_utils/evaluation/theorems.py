@@ -7,19 +7,21 @@ generalization gap, q the share of members among the evaluated records.
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import NamedTuple
 
 import numpy as np
 
+from ..arrays import as_numbers
 from ..errors import InputError
-from ..outputs import Outputs
+from ..outputs import Outputs, check_outputs
 from ..signals import correct
 
 
 def _check_accuracies(acc_train, acc_test) -> tuple[np.ndarray, np.ndarray]:
     values = []
     for name, value in (("acc_train", acc_train), ("acc_test", acc_test)):
-        value = np.asarray(value, dtype=np.float64)
+        value = as_numbers(value, name).astype(np.float64)
         if not ((value >= 0) & (value <= 1)).all():
             raise InputError(f"{name}={value}; expected accuracies in [0, 1]")
         values.append(value)
@@ -27,7 +29,7 @@ def _check_accuracies(acc_train, acc_test) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _check_share(q) -> np.ndarray:
-    q = np.asarray(q, dtype=np.float64)
+    q = as_numbers(q, "q").astype(np.float64)
     if not ((q > 0) & (q < 1)).all():
         raise InputError(f"q={q}; expected a share of members in (0, 1)")
     return q
@@ -69,6 +71,7 @@ def accuracies(outputs: Outputs) -> Accuracies:
     InputError
         If a model has no evaluated members or no evaluated non-members.
     """
+    check_outputs(outputs, "accuracies(outputs)")
     rows = []
     for index, logits in enumerate(outputs.logits):
         inside = outputs.members[index] & outputs.evaluated[index]
@@ -148,6 +151,14 @@ class BentleyBound(NamedTuple):
     half: float = 0.5
 
 
+def _one_model(acc_train, acc_test, q) -> float:
+    """`correctness_accuracy` of single numbers."""
+    for name, value in {"acc_train": acc_train, "acc_test": acc_test, "q": q}.items():
+        if not isinstance(value, Real):
+            raise InputError(f"{name}={value!r}; expected a single number")
+    return float(correctness_accuracy(acc_train, acc_test, q))
+
+
 def bentley_bound(acc_train: float, acc_test: float, q: float) -> BentleyBound:
     """Theorem 5.1 (Bentley et al., 2020): the accuracy that some attack reaches on a model.
 
@@ -165,7 +176,7 @@ def bentley_bound(acc_train: float, acc_test: float, q: float) -> BentleyBound:
     >>> bentley_bound(0.75, 0.75, 0.5)
     BentleyBound(best=0.5, by_gap=0.5, half=0.5)
     """
-    correctness = float(correctness_accuracy(acc_train, acc_test, q))
+    correctness = _one_model(acc_train, acc_test, q)
     gap = float(acc_train) - float(acc_test)
     return BentleyBound(
         best=max(q, 1 - q, correctness), by_gap=max(q, 1 - q, min(q, 1 - q) * (1 + gap))
@@ -186,5 +197,5 @@ def attaining_attack(q: float, acc_train: float, acc_test: float) -> str:
     >>> attaining_attack(0.5, 0.9, 0.6), attaining_attack(0.9, 0.9, 0.6)
     ('correct', 'all')
     """
-    correctness = float(correctness_accuracy(acc_train, acc_test, q))
+    correctness = _one_model(acc_train, acc_test, q)
     return max((correctness, "correct"), (1 - q, "none"), (q, "all"), key=lambda pair: pair[0])[1]

@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import re
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import signals
+from ..data.archive import DAMAGED, one_line, opened
 from ..errors import InputError
 from ..evaluation import FPRS, columns, tpr_column
 from ..files import whole_file, write_if_changed
@@ -141,6 +143,9 @@ def run_name(decides: Mapping) -> str:
     return "r" + hashlib.sha256(text.encode()).hexdigest()[:15]
 
 
+_LARGEST = sys.float_info.max
+
+
 def check(record: Mapping, where: str = "record") -> None:
     """Check one record against `SCHEMA`.
 
@@ -169,7 +174,7 @@ def check(record: Mapping, where: str = "record") -> None:
         if not isinstance(value, kinds) or isinstance(value, bool):
             raise InputError(f"{where}: {name} = {value!r}; expected {column.kind.__name__}")
         share = column.kind is float and any(part in name for part in SHARES)
-        if column.kind is float and not (-1 <= value <= 1 if share else np.isfinite(value)):
+        if column.kind is float and not (-1 <= value <= 1 if share else abs(value) <= _LARGEST):
             expected = "a share" if share else "a finite number"
             raise InputError(f"{where}: {name} = {value!r}; expected {expected}")
 
@@ -260,14 +265,18 @@ def load_signals(run: str, folder: str | os.PathLike | None = None) -> dict[str,
     Raises
     ------
     InputError
-        If that run left none (a transfer between models published by other runs does not).
+        If that run left none (a transfer between models published by other runs does not), or the
+        file is damaged.
     """
     folder = published() if folder is None else Path(folder)
     path = folder / "signals" / f"{run}.npz"
     if not path.exists():
         raise InputError(f"no signals {path}")
-    with np.load(path, allow_pickle=False) as archive:
-        return dict(archive)
+    try:
+        with opened(path) as archive:
+            return dict(archive)
+    except DAMAGED as error:
+        raise InputError(f"{path}: not readable as signals ({one_line(error)})") from None
 
 
 def read_run(path: str | os.PathLike) -> list[dict]:
@@ -276,15 +285,23 @@ def read_run(path: str | os.PathLike) -> list[dict]:
     Raises
     ------
     InputError
-        If a line is no JSON, a record breaks the schema or belongs to another run.
+        If the file cannot be read, a line is no JSON, a record breaks the schema or belongs to another run.
     """
     path, records = Path(path), []
-    for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not readable as records ({one_line(error)})") from None
+    for number, line in enumerate(lines, 1):
         where = f"{path}, line {number}"
         try:
             record = json.loads(line)
         except json.JSONDecodeError as error:
             raise InputError(f"{where} is no JSON: {error}") from None
+        if not isinstance(record, dict):
+            raise InputError(
+                f"{where} is {record!r}; expected an object with the columns of SCHEMA"
+            )
         check(record, where)
         if record["run"] != path.stem:
             raise InputError(f"{where} belongs to run {record['run']}, not to its file's")

@@ -66,6 +66,8 @@ def blind_scores(
     """
     arguments.one_of("features", features, FEATURES)
     arguments.count("folds", folds, least=2)
+    arguments.seed(seed)
+    texts = arguments.several("texts", texts, "a list of str")
     members = as_bool(members, "members")
     if members.shape != (len(texts),):
         raise InputError(

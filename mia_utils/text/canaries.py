@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .. import arguments
 from ..errors import InputError
 from ..training.config import as_integer
 from .query import TextModels
@@ -68,6 +69,7 @@ def canaries(count: int, *, digits: int = 4, seed: int = 0) -> list[Canary]:
     digits = as_integer("digits", digits, "a whole number, 1 to 9")
     if not (count >= 1 and 1 <= digits <= 9):
         raise InputError(f"count={count}, digits={digits}; expected at least 1, and 1 to 9")
+    arguments.seed(seed)
     rng = np.random.default_rng([seed, 18])
     letters = np.array(list("abcdefghijklmnopqrstuvwxyz"))
     owners = {"".join(rng.choice(letters, 6)) for _ in range(count)}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from .. import arguments
+
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
 _DIGIT = re.compile(r"\d")
 
@@ -14,9 +16,16 @@ def mask_names_and_numbers(text: str) -> str:
     A rule of thumb, and meant to show what such rules do: it takes out the first words of sentences,
     and leaves names in capitals or in lower case.
 
+    Raises
+    ------
+    InputError
+        If it is no text.
+
     >>> mask_names_and_numbers("Call Émile O'Brien at 555-0199, she said to NATO.")
     'Name Name Name at 000-0000, she said to NATO.'
     """
+
+    arguments.text("text", text)
 
     def masked(word: re.Match) -> str:
         found = word.group()
