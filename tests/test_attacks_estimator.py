@@ -75,6 +75,14 @@ def test_scikit_learn_s_check_of_defaults(attack):
     check_parameters_default_constructible(CLASSES[attack], attack())
 
 
+@pytest.mark.parametrize("attack", CLASSES, ids=CLASSES.get)
+def test_every_argument_is_stored_as_it_was_given(attack):
+    given = EVERY[CLASSES[attack]]().get_params(deep=False)
+    for name in given:
+        kept = object()
+        assert attack(**{**given, name: kept}).get_params(deep=False)[name] is kept
+
+
 def described(attack: Attack) -> str:
     return repr({k: v for k, v in attack.get_params().items() if k != "pool"})
 
@@ -127,6 +135,22 @@ def test_a_second_fit_forgets_the_first(name, given):
     fresh = FITTED[name]().fit(given.shadow, given.population)
     assert attack.threshold_ == fresh.threshold_
     np.testing.assert_array_equal(attack.score(given.target), fresh.score(given.target))
+
+
+@pytest.mark.parametrize("name", [name for name in EVERY if name not in TOKEN_FACTORIES])
+def test_what_is_no_outputs_is_refused_by_the_name_of_the_call(name, scenes):
+    given = scenes[False]
+    attack, fitted, calls = EVERY[name](), EVERY[name](), {}
+    if name not in ("random", "correctness", "population"):  # they look at no shadow model
+        calls["fit(shadow)"] = lambda: attack.fit("answers", given.population)
+    if not isinstance(attack, (attacks.LearnedAttack, attacks.StackedAttack)):
+        if name in FITTED:
+            fitted.fit(given.shadow, given.population)
+        calls["score(target)"] = lambda: fitted.score("answers")
+    for call, made in calls.items():
+        with pytest.raises(InputError) as caught:
+            made()
+        assert str(caught.value).startswith(f"{type(attack).__name__}.{call} got str; expected")
 
 
 def test_arguments_that_are_set_count_at_the_next_fit(given):

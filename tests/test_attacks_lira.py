@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import multivariate_normal, norm
 from sklearn.metrics import roc_auc_score
-from synthetic import balanced
+from synthetic import balanced, gaussian_outputs
 
 from mia_utils.attacks.leave_out import leave_out
 from mia_utils.attacks.lira import LiRA
@@ -334,3 +334,15 @@ def test_a_target_with_one_evaluated_record():
     attack, target = LiRA().fit(world.shadow(8)), world.targets(1)
     alone = attack.score(target.replace(evaluated=one))
     assert alone[0, 3] == attack.score(target)[0, 3] and np.isnan(alone).sum() == 29
+
+
+@pytest.mark.parametrize("held", [1, 2])
+def test_a_side_without_two_models_of_any_record_is_named(held):
+    """Of three shadow models one or two hold each record: the other side shows no spread."""
+    outputs = gaussian_outputs(3, 60, seed=1, leak=1.0)
+    first = np.arange(60) % 3
+    alone = np.arange(3)[:, None] == first
+    shadow = outputs.replace(members=alone if held == 1 else ~alone)
+    side = "held" if held == 1 else "did not hold"
+    with pytest.raises(InputError, match=f"two shadow models that {side} it"):
+        LiRA(threshold=0.0).fit(shadow)

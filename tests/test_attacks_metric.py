@@ -193,7 +193,9 @@ def test_mistaken_inputs_are_named():
     per_class = attacks.LossAttack(per_class=True)
     with pytest.raises(InputError, match="not fitted"):
         per_class.score(target)
-    with pytest.raises(InputError, match="thresholds for 4 classes, the target has 3"):
+    with pytest.raises(
+        InputError, match="^LossAttack has thresholds for 4 classes, the target has 3"
+    ):
         per_class.fit(target).score(gaussian_outputs(1, 20, 3, seed=0, leak=0.0))
     with pytest.raises(NotImplementedError):
         Attack().score(target)
