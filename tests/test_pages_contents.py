@@ -20,6 +20,7 @@ from mia_utils.book import (
     notebooks,
     numbers,
     publish,
+    same,
     sphinx,
     state,
 )
@@ -208,6 +209,18 @@ def test_the_banner_says_what_has_changed(tmp_path, monkeypatch):
     monkeypatch.setattr(state, "package_hash", lambda cells: "another package")
     first = read(root, "book/runs/mnist/01_baselines").cells[0].source
     assert BANNER_TITLE in first and "code of the package that it uses changed" in first
+
+
+def test_an_edit_of_the_package_that_changed_no_output_is_a_line_and_no_banner(
+    tmp_path, monkeypatch
+):
+    root, page = repository(tmp_path, "mnist/01_baselines"), "book/runs/mnist/01_baselines"
+    was = publish.read(root / f"{page}.ipynb").metadata.mia.decides["package"]
+    monkeypatch.setattr(state, "package_hash", lambda cells: "another package")
+    row = dict.fromkeys(same.COLUMNS, "1") | {"chapter": "01_baselines", "before": was}
+    same.add(root, [row | {"after": "another package"}])
+    first = read(root, page).cells[0].source
+    assert BANNER_TITLE not in first and "Executed with an earlier version of the package" in first
 
 
 def test_without_its_chapters_the_book_says_to_make_them_first(tmp_path):

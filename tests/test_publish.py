@@ -13,7 +13,7 @@ from conftest import ROOT
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from mia_utils.__main__ import main
-from mia_utils.book import merge, notebooks, publish, state
+from mia_utils.book import merge, notebooks, publish, same, state
 from mia_utils.book.execute import KERNEL
 from mia_utils.errors import InputError
 from mia_utils.experiments import records as results
@@ -220,6 +220,60 @@ def test_a_change_of_the_package_makes_a_copy_old(tmp_path, monkeypatch):
     copy = publish.published(executed({"dataset": "mnist"}), source())
     monkeypatch.setattr(state, "package_hash", lambda cells: "another package")
     assert publish.changes(copy, source()) == ["package"]
+
+
+def embedded(folder, package, output="same", **parts):
+    """A chapter as `make book` executes it on the embedded images, with one table and one text."""
+    table = nbformat.v4.new_output(
+        "display_data", {"text/html": f"<table id='T_1a2b{len(package)}'>"}
+    )
+    text = nbformat.v4.new_output("stream", text=output)
+    decides = {"code": "code", "parameters": "{}", "package": package, **parts}
+    made = {"versions": {"python": "3.11.7", "torch": "2.14.1", "numpy": "2.4.6"}}
+    notebook = executed()
+    notebooks.code_cells(notebook)[-1].outputs = [table, text]
+    notebook.metadata.mia |= {"decides": decides, "made": made}
+    return write(notebook, folder / "01_a.ipynb").parent
+
+
+def test_a_page_stays_where_an_edit_of_the_package_changed_no_output_of_its_chapter(
+    tmp_path, monkeypatch, capsys
+):
+    root = repository(tmp_path, source())
+    run = write(executed({"dataset": "mnist"}), tmp_path / "run/01_a.ipynb")
+    path, _ = publish.publish(run, root)
+    was = publish.read(path).metadata.mia.decides["package"]
+    for step, now in enumerate(["b" * 64, "c" * 64]):  # two edits, one after the other
+        monkeypatch.setattr(state, "package_hash", lambda cells, now=now: now)
+        assert publish.old_copies(root) == {path: ["package"]}
+        before = embedded(tmp_path / f"before{step}", was)
+        embedded(root / "book/runs/cifar10-mini", now)
+        monkeypatch.setattr(publish, "copies", lambda root: [path])
+        assert main(["publish", "same", str(before), "--root", str(root)]) == 0
+        assert "same: 01_a" in capsys.readouterr().out
+        assert publish.old_copies(root) == {}
+        copy = publish.read(path)
+        assert publish.changes_that_show(copy, source(), root, "01_a") == ([], True)
+        assert publish.changes_that_show(copy, source(), root, "02_b") == (["package"], False)
+        was = now
+    assert same.same(root, "01_a", "c" * 64, "b" * 64)
+    assert not same.same(root, "01_a", "b" * 64, "d" * 64)
+
+
+@pytest.mark.parametrize(
+    "changed, told",
+    [
+        ({"output": "other"}, "1 of 2 outputs are not the same"),
+        ({"code": "other"}, "differs in more than the package: code"),
+        ({"device": "cuda"}, "differs in more than the package: device"),
+    ],
+)
+def test_a_chapter_with_other_outputs_or_another_cause_keeps_no_page(tmp_path, changed, told):
+    before = embedded(tmp_path / "before", "a" * 64)
+    after = embedded(tmp_path / "after", "b" * 64, **changed)
+    assert list(same.compare(before, after)) == [("01_a", told)]
+    with pytest.raises(InputError, match="holds no executed chapter"):
+        list(same.compare(tmp_path / "nowhere", after))
 
 
 def test_a_copy_that_does_not_say_what_decided_it_is_old():

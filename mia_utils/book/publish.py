@@ -21,7 +21,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell
 from ..errors import InputError
 from ..experiments.parameters import check
 from ..files import one_line_disk_errors, write_if_changed
-from . import notebooks, state
+from . import notebooks, same, state
 from .execute import KERNEL, as_bytes
 from .source import code_hash
 
@@ -399,10 +399,26 @@ def changes(copy: NotebookNode, source: NotebookNode | None) -> list[str]:
         return ["parameters"]
 
 
+def changes_that_show(
+    copy: NotebookNode, source: NotebookNode | None, root: str | os.PathLike, chapter: str
+) -> tuple[list[str], bool]:
+    """As `changes`, without an edit of the package that changed no output; whether there was one."""
+    parts = changes(copy, source)
+    if source is None or "package" not in parts:
+        return parts, False
+    now = state.package_hash([cell["source"] for cell in notebooks.code_cells(source)])
+    if not same.same(root, chapter, copy.metadata.mia.decides["package"], now):
+        return parts, False
+    return [part for part in parts if part != "package"], True
+
+
 def old_copies(root: str | os.PathLike) -> dict[Path, list[str]]:
-    """The copies under book/runs of which something has changed since, and what."""
+    """The copies under book/runs of which something has changed that shows, and what."""
     state.forget()
-    found = {path: changes(read(path), source_of(root, path)) for path in copies(root)}
+    found = {
+        path: changes_that_show(read(path), source_of(root, path), root, path.stem)[0]
+        for path in copies(root)
+    }
     return {path: parts for path, parts in found.items() if parts}
 
 

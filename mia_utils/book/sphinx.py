@@ -15,6 +15,10 @@ BANNER = """```{{admonition}} This copy is older than its source
 Since this page was executed, {changes} changed. The text and the results below belong to what was
 there before.
 ```"""
+EARLIER = (
+    "*Executed with an earlier version of the package. On the embedded images it and today's give the "
+    "same outputs of this chapter, every one of them ([](../../architecture.md)).*"
+)
 CHANGES = {
     "code": "the code of the chapter",
     "package": "code of the package that it uses",
@@ -79,9 +83,11 @@ def page_source(root: str | os.PathLike, docname: str, text: str) -> str:
 
     page = Path(root, f"{docname}.ipynb")
     notebook = nbformat.reads(text, as_version=4)
-    changes = publish.changes(notebook, publish.source_of(root, page))
-    if changes:
-        told = BANNER.format(changes=" and ".join(CHANGES[part] for part in changes))
+    source = publish.source_of(root, page)
+    changes, earlier = publish.changes_that_show(notebook, source, root, page.stem)
+    if changes or earlier:
+        told = " and ".join(CHANGES[part] for part in changes)
+        told = BANNER.format(changes=told) if changes else EARLIER
         first = notebook.cells[0]
         first.source = TITLE.sub(lambda title: f"{title[0]}\n\n{told}\n", first.source, count=1)
     decorate.decorate(root, docname, notebook)

@@ -1,4 +1,4 @@
-"""`mia publish runs | results | check | refresh | verify | migrate`: what was executed becomes the book."""
+"""`mia publish runs | results | check | same | refresh | verify | migrate`: what was executed becomes the book."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from ..book import contents, grid, merge, publish
+from ..book import contents, grid, merge, publish, same
 from ..book.sphinx import CHANGES
 from ..errors import InputError
 from ..paths import environment, results_root
@@ -29,6 +29,10 @@ def add(parser: argparse.ArgumentParser) -> None:
         command.add_argument("--dry-run", action="store_true", help="say what would change")
     check = _verb(verbs, "check", _check, "name pages that are older than what decides them")
     check.add_argument("--data", type=Path, metavar="DIR", help="data sets, else MIA_DATA")
+    alike = _verb(
+        verbs, "same", _same, "keep pages whose chapter has the same outputs after an edit"
+    )
+    alike.add_argument("before", type=Path, help="the embedded chapters as executed before it")
     refresh = _verb(verbs, "refresh", _refresh, "bring changed prose into all pages")
     refresh.add_argument("--dry-run", action="store_true", help="say what would change")
     migrate = _verb(verbs, "migrate", _migrate, "give records of an older layout today's columns")
@@ -116,6 +120,19 @@ def _check(arguments: argparse.Namespace, root: Path) -> int:
         print(f"{path}: since it was executed, {' and '.join(CHANGES[p] for p in parts)} changed")
     print(f"publish: {len(old)} of {len(publish.copies(root))} copies are older than their source")
     return 1 if old else 0
+
+
+def _same(arguments: argparse.Namespace, root: Path) -> int:
+    rows, differ = [], 0
+    for chapter, found in same.compare(arguments.before, root / "book/runs" / publish.DEFAULT_SET):
+        if isinstance(found, dict):
+            rows.append(found)
+            print(f"same: {chapter}, {found['outputs']} outputs")
+        else:
+            differ += 1
+            print(f"left: {chapter} {found}")
+    print(f"publish: {len(rows)} chapters noted in {same.add(root, rows)}")
+    return 1 if differ else 0
 
 
 def _refresh(arguments: argparse.Namespace, root: Path) -> int:
