@@ -122,7 +122,9 @@ def one_run_epsilon(
     """
     scores, included = _pairs(scores, included, "included", "canary")
     m, guesses = scores.size, arguments.several("guesses", guesses, "even numbers, such as [100]")
-    if not guesses or any(not isinstance(r, Real) or r < 2 or r % 2 or r > m for r in guesses):
+    if not guesses or any(
+        not isinstance(r, (int, np.integer)) or r < 2 or r % 2 or r > m for r in guesses
+    ):
         raise InputError(f"guesses={guesses}; expected even numbers from 2 to m={m}")
     outcomes = []
     for r in sorted({int(r) for r in guesses}):
@@ -224,7 +226,9 @@ def split_epsilon(
             f"scores {scores.shape} and labels {labels.shape}; expected one of each for every record"
         )
     shares = arguments.several("shares", shares, "shares of the pairs, such as [0.1]")
-    if not shares or any(not isinstance(share, Real) or not 0 < share <= 1 for share in shares):
+    if not shares or any(
+        not isinstance(share, Real) or not 0 < float(share) <= 1 for share in shares
+    ):
         raise InputError(f"shares={shares}; expected shares of the pairs, in (0, 1]")
     arguments.seed(seed)
     rng = np.random.default_rng([seed, 10])
