@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
@@ -123,6 +125,17 @@ def _nbval(path: Path) -> None:
     )
     said = f"{result.stdout}{result.stderr}"
     assert result.returncode == 0, f"{path.name} on digits:\n{said}"
+
+
+@contextmanager
+def no_file_beyond(most: int):
+    """No file of this process grows beyond a size, as on a full disk; pytest's own log may, after."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from audited import answers
+from conftest import no_file_beyond
 
 from mia_utils.audit import AuditData, LossLog, audit
 from mia_utils.audit.report import schema
@@ -106,6 +107,28 @@ def test_without_records_nobody_is_named(tmp_path):
     assert all("person-" not in path.read_text(encoding="utf-8") for path in written)
     with pytest.raises(InputError, match="made without records"):
         report.records()
+
+
+def test_a_disk_that_fills_up_leaves_the_earlier_report(report, tmp_path):
+    report.save(tmp_path / "whole")
+    sizes = {path.name: path.stat().st_size for path in (tmp_path / "whole").iterdir()}
+    assert sizes["report.json"] < sizes["report.html"]
+    folder, before = tmp_path / "full", dict.fromkeys(sizes, "earlier")
+    folder.mkdir()
+    for name, text in before.items():
+        (folder / name).write_text(text)
+    with (
+        pytest.raises(InputError, match="full: cannot be written .*-o FOLDER"),
+        no_file_beyond(sizes["report.json"]),
+    ):
+        report.save(folder)
+    assert {path.name: path.read_text() for path in folder.iterdir()} == before
+
+
+def test_what_a_killed_audit_left_goes_with_the_next_one(report, tmp_path):
+    (tmp_path / ".0123.report.html").write_text("half")
+    names = {path.name for path in report.save(tmp_path)}
+    assert {path.name for path in tmp_path.iterdir()} == names
 
 
 def test_the_same_seed_gives_the_same_report():

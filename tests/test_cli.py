@@ -9,7 +9,7 @@ from importlib import import_module
 import nbformat
 import pytest
 from chapters import chapter, save
-from conftest import ROOT
+from conftest import ROOT, no_file_beyond
 from nbformat.v4 import new_code_cell, new_notebook
 
 import mia_utils.cli.run
@@ -114,6 +114,14 @@ def test_run_to_a_chosen_path(notebook, tmp_path, capsys):
         assert notebooks.read(f"{folder}/a.ipynb")
     assert cli.main(["run", str(notebook), "--out", str(tmp_path / "out.txt")]) == 2
     assert "expected a file such as out.ipynb" in error_line(capsys)
+
+
+def test_a_disk_that_takes_no_notebook_is_named_with_the_way_out(notebook, tmp_path, capsys):
+    with no_file_beyond(1000):
+        assert cli.main(["run", str(notebook)]) == 2
+    said = error_line(capsys)
+    assert f"{tmp_path / 'runs'}" in said and "cannot be written" in said and "MIA_RUNS" in said
+    assert not [path for path in (tmp_path / "runs").rglob("*") if path.is_file()]
 
 
 def test_a_source_is_never_an_output(notebook, tmp_path, capsys):

@@ -9,7 +9,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from bs4 import BeautifulSoup
-from conftest import ROOT
+from conftest import ROOT, no_file_beyond
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from mia_utils.__main__ import main
@@ -513,6 +513,26 @@ def test_two_runs_of_one_recipe_that_exclude_each_other_are_named(tmp_path):
     assert merge.merge(source, book, named=[one]).replaced == {other: one}
 
 
+def test_a_disk_that_takes_no_page_is_named_with_the_book(tmp_path, capsys):
+    root = repository(tmp_path / "repo", source())
+    (root / "book").mkdir()
+    ran = write(executed({"dataset": "digits"}), tmp_path / "01_a.ipynb")
+    with no_file_beyond(1000):
+        assert main(["publish", "runs", str(ran), "--root", str(root)]) == 2
+    said = capsys.readouterr().err
+    assert f"{root / 'book/runs/digits/01_a.ipynb'}: cannot be written" in said and "--root" in said
+    assert not [path for path in (root / "book").rglob("*") if path.is_file()]
+
+
+def test_what_a_killed_call_left_of_a_page_goes_with_the_next(tmp_path):
+    root = repository(tmp_path / "repo", source())
+    ran = write(executed({"dataset": "digits"}), tmp_path / "01_a.ipynb")
+    (root / "book/runs/digits").mkdir(parents=True)
+    (root / "book/runs/digits/.0123.01_a.ipynb").write_text("half")
+    page, _ = publish.publish(ran, root)
+    assert list(page.parent.iterdir()) == [page]
+
+
 def contents(folder):
     return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("[!.]*.*")}
 
@@ -546,7 +566,7 @@ def test_killed_at_any_change_a_merge_leaves_nothing_that_the_next_call_takes_fo
             return counted
 
         with monkeypatch.context() as patch, contextlib.suppress(KeyboardInterrupt):
-            patch.setattr(shutil, "copyfile", change(shutil.copyfile))
+            patch.setattr(Path, "write_bytes", change(Path.write_bytes))
             patch.setattr(os, "replace", change(os.replace))
             patch.setattr(Path, "unlink", change(Path.unlink))
             merge.merge(source, tmp_path / name)

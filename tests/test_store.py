@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import sys
 import warnings
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
+from conftest import no_file_beyond
 
 from mia_utils import (
     InputError,
@@ -239,17 +238,6 @@ def test_everything_is_on_disk_before_it_gets_its_name(tmp_path, monkeypatch):
         "weights.safetensors",
         "record.json",
     }
-
-
-@contextmanager
-def no_file_beyond(most: int):
-    """No file of this process grows beyond a size, as on a full disk; pytest's own log may, after."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (most, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.mark.parametrize("most", [0, 3000, 100_000], ids=["lease", "logits", "weights"])

@@ -7,7 +7,6 @@ give does not depend on which of them is merged first.
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -181,14 +180,15 @@ def _copy(plan: Merge, source: Path, destination: Path, dry_run: bool) -> None:
     if dry_run:
         return
     files = [*(source / f"records/{run}.jsonl" for run in plan.new), *signals.values()]
+    finals = {destination / path.relative_to(source): path.read_bytes() for path in files}
     with one_line_disk_errors(destination, "--root"):
         # All are written before the first gets its name, signals before records: what is left by a
         # full disk or a kill is what was there, and perhaps a run whose earlier one the next call
         # takes away.
         with ExitStack() as together:
-            for path in files:
-                final = destination / path.relative_to(source)
-                shutil.copyfile(path, together.enter_context(whole_file(final)))
+            for path, content in finals.items():
+                if not path.exists() or path.read_bytes() != content:
+                    together.enter_context(whole_file(path)).write_bytes(content)
         for run in plan.replaced:
             (destination / f"records/{run}.jsonl").unlink(missing_ok=True)
         published = {path.stem for path in _runs(destination)}
