@@ -1,5 +1,6 @@
 # make book   the book in _build/html     make test    every test
 # make bench  speed against peers         make pdf     the built book on paper, by Chromium
+# make soak   what takes longer than make test may, two hours: PARTS="kills browser" for some
 # make clean  forget what was built, keep the environments
 # make mutants  would the tests notice? a sample: WING=evaluation COUNT=80 SEED=0
 PYTHON ?= python3
@@ -14,7 +15,7 @@ export OPENBLAS_NUM_THREADS := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DELETE_ON_ERROR:
-.PHONY: book test bench mutants pdf clean help
+.PHONY: book test bench mutants soak pdf clean help
 
 help:
 	@sed -n 's/^# make /make /p' Makefile
@@ -30,6 +31,9 @@ test: $(VENV)/.ready-dev
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/python -m pytest -n 2
 	@echo "tests: all passed"
+
+soak: $(VENV)/.ready-dev
+	@$(BIN)/python -m benchmarks.soak $(PARTS)
 
 pdf: book $(VENV)/.ready-pdf
 	@$(BIN)/python -m mia_utils.book.pdf

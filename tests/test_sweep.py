@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 import types
 from pathlib import Path
@@ -213,6 +214,22 @@ def test_killed_twice_a_sweep_still_does_every_cell_once(root):
     assert len(stamps(root)) == 5 and finished.items() <= stamps(root).items()
     assert not list((root / "runs").glob("*/.*")), "pieces of killed executions are left"
     assert len(Store(root / "store").names()) == 5
+
+
+def test_two_sweeps_of_one_grid_train_each_model_once_and_leave_whole_cells(root):
+    write(root / "notebooks/01_a.ipynb", TRAINS)
+    blocks = [{"chapter": "01_a", "seed": [0, 1]}]
+    plans = [grid.cells(blocks, root), grid.cells(blocks, root)[::-1]]
+    both = [threading.Thread(target=sweep.run_cells, args=(cells,)) for cells in plans]
+    for each in both:
+        each.start()
+    for each in both:
+        each.join()
+    assert [cell.state for cells in plans for cell in cells] == ["done"] * 4
+    assert [cell.state for cell in grid.cells(blocks, root)] == ["done"] * 2
+    store = Store(root / "store")
+    assert len(store.names()) == 2 and not any(map(store.damage, store.names()))
+    assert not list((root / "runs").glob("*/.*")) and not list((root / "store").glob("*/.*"))
 
 
 def workers(root):
