@@ -13,6 +13,7 @@ import re
 from pathlib import Path
 
 from ..data.catalog import REPORTED, title
+from ..errors import InputError
 from ..files import write_if_changed
 from . import notebooks, publish
 
@@ -40,7 +41,15 @@ AFTER = (
     (
         "Use it",
         [
-            *("explore", "ten_lines", "audit_ci", "audit_checked", "own_model", "own_data"),
+            *(
+                "explore",
+                "ten_lines",
+                "audit_ci",
+                "audit_checked",
+                "tried",
+                "own_model",
+                "own_data",
+            ),
             *("reproduce", "scaling", "performance", "law"),
         ],
     ),
@@ -120,7 +129,15 @@ def _below(root: str | os.PathLike, page: str) -> dict:
 
 
 def write_toc(root: str | os.PathLike) -> bool:
-    """Rewrite ROOT/_toc.yml; return whether it changed."""
+    """Rewrite ROOT/_toc.yml; return whether it changed.
+
+    Raises
+    ------
+    InputError
+        If there is no such folder.
+    """
+    if not Path(root).is_dir():
+        raise InputError(f"no folder {root}; call it in the repository or give --root")
     return write_if_changed(Path(root, "_toc.yml"), toc(root).encode())
 
 
