@@ -161,6 +161,25 @@ def test_every_page_is_whole_opened_in_every_mode(browser, site, docname, width,
         assert faults(visit, site) + inaccessible(visit.page) == []
 
 
+BESIDE = """[...document.querySelectorAll("div.math")].map(line => {
+  const room = line.getBoundingClientRect(), text = document.createRange();
+  text.selectNodeContents(line.querySelector(".katex-html"));
+  const parts = [...text.getClientRects()].filter(r => r.width > 0 && r.width < room.width - 1);
+  return [Math.min(...parts.map(r => r.left)) - room.left,
+          room.right - Math.max(...parts.map(r => r.right))];
+})"""
+"""Room at the left and at the right of every displayed formula, in pixels."""
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_displayed_formulas_stand_in_the_middle_or_begin_at_the_left(browser, site, width):
+    with Visit(browser, f"{site}{CHAPTER}.html", width=width) as visit:
+        rooms = visit.page.evaluate(BESIDE)
+    assert rooms
+    for left, right in rooms:
+        assert abs(left - right) < 2 if right > 0 else abs(left) < 2
+
+
 def test_the_side_bar_is_for_readers_with_disabilities_too(browser, site):
     with Visit(browser, f"{site}book/cite.html") as visit:
         assert inaccessible(visit.page, within="document.body") == []
