@@ -180,6 +180,26 @@ def test_displayed_formulas_stand_in_the_middle_or_begin_at_the_left(browser, si
         assert abs(left - right) < 2 if right > 0 else abs(left) < 2
 
 
+APART = """[...document.querySelectorAll("article span.math")].filter(formula => {
+  const text = document.createRange(), next = formula.nextSibling;
+  if (next?.nodeType !== Node.TEXT_NODE || !/^[.,;:)]/.test(next.data)) return false;
+  text.setStart(next, 0);
+  text.setEnd(next, 1);
+  return text.getBoundingClientRect().top > formula.getBoundingClientRect().bottom - 2;
+}).map(formula => formula.parentNode.textContent.slice(0, 60))"""
+"""Formulas whose full stop begins the next line."""
+
+
+@pytest.mark.parametrize("docname", [CHAPTER, contents.met(ROOT, "06b_rmia")])
+def test_no_line_begins_with_the_full_stop_of_a_formula(browser, site, docname):
+    with Visit(browser, f"{site}{docname}.html") as visit:
+        found = {}
+        for width in (360, 420, 500, 700, 1280):
+            visit.page.set_viewport_size({"width": width, "height": 800})
+            found[width] = visit.page.evaluate(APART)
+    assert not any(found.values()), found
+
+
 def test_the_side_bar_is_for_readers_with_disabilities_too(browser, site):
     with Visit(browser, f"{site}book/cite.html") as visit:
         assert inaccessible(visit.page, within="document.body") == []

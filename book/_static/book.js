@@ -1,9 +1,24 @@
 // What every page does after it is read: formulas, and boxes that scroll by keyboard.
 "use strict";
 
+// A line may end before or after a formula, and its full stop would begin the next one.
+function keepMarks(formula) {
+  const [before, after] = [formula.previousSibling, formula.nextSibling];
+  const opened = before?.nodeType === Node.TEXT_NODE ? before.data.match(/[([“‘]+$/) : null;
+  const closed = after?.nodeType === Node.TEXT_NODE ? after.data.match(/^[.,;:!?)\]”’]+/) : null;
+  if (!opened && !closed) return;
+  const line = document.createElement("span");
+  line.className = "with-marks";
+  formula.replaceWith(line);
+  line.append(opened?.[0] ?? "", formula, closed?.[0] ?? "");
+  if (opened) before.data = before.data.slice(0, opened.index);
+  if (closed) after.data = after.data.slice(closed[0].length);
+}
+
 function drawFormulas(root) {
   for (const inline of root.querySelectorAll("span.math")) {
     katex.render(inline.textContent, inline, { throwOnError: false });
+    keepMarks(inline);
   }
   for (const block of root.querySelectorAll("div.math > .tex")) {
     katex.render(block.textContent, block, { displayMode: true, throwOnError: false });
