@@ -420,6 +420,20 @@ def test_the_contents_open_and_close(browser, site, width):
         assert visit.said == []
 
 
+def test_on_paper_what_was_folded_is_seen_at_once(browser, site):
+    """Unfolding fades in on the screen; a sheet is printed before that is over."""
+    with Visit(browser, f"{site}{CHAPTER}.html") as visit:
+        visit.page.emulate_media(media="print")
+        faint = visit.page.evaluate(
+            """() => {
+              window.dispatchEvent(new Event("beforeprint"));
+              const inside = [...document.querySelectorAll("article details *")];
+              return inside.filter(part => getComputedStyle(part).opacity < 1).length;
+            }"""
+        )
+    assert faint == 0
+
+
 def test_on_paper_everything_is_open(browser, site):
     with Visit(browser, f"{site}{CHAPTER}.html") as visit:
         page = visit.page
