@@ -118,7 +118,6 @@ def test_what_tools_say_is_what_they_said_of_every_set():
 def test_audits_stay_within_their_goals():
     found = pd.read_csv(RESULTS / "audit_speed.csv")
     assert found["audit"].tolist() == list(audit_speed.LIMITS)
-    over = found[found["GB"] > found["at most (GB)"]]
-    assert over["audit"].tolist() == ["ImageNet's size, float16, mapped: all attacks"]  # 2.14 of 2
+    assert (found["GB"] <= found["at most (GB)"]).all()
     timed = found[found["at most (s)"].notna()]
     assert (timed["processor seconds"] <= timed["at most (s)"]).all() and len(timed) == 2
