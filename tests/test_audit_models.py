@@ -1,5 +1,6 @@
 """Models and data of all kinds are asked for their answers, and nothing of theirs runs unasked."""
 
+import json
 import pickle
 import shutil
 import sys
@@ -34,7 +35,7 @@ from mia_utils.audit.models import (
 from mia_utils.cli.main import main
 from mia_utils.data.pool import Pool
 from mia_utils.engine.store import Store
-from mia_utils.errors import InputError
+from mia_utils.errors import InputError, InputWarning
 from mia_utils.training import TrainConfig
 
 
@@ -217,6 +218,20 @@ def test_a_hugging_face_classifier_on_disk(tmp_path):
     np.testing.assert_allclose(got, expected, atol=1e-5)
     with pytest.raises(InputError, match="has the classes"):
         HuggingFaceModel(tmp_path, ("a", "b", "c"))
+    for layers in (
+        2,
+        0,
+    ):  # a layer that transformers would make up, and one that it would leave out
+        described = json.loads((tmp_path / "config.json").read_text()) | {
+            "num_hidden_layers": layers
+        }
+        (tmp_path / "config.json").write_text(json.dumps(described))
+        if layers:
+            with pytest.raises(InputError, match=r"the weights lack vit\.layers\.1"):
+                HuggingFaceModel(tmp_path, ("cat", "dog"))
+        else:
+            with pytest.warns(InputWarning, match=r"the weights hold vit\.layers\.0"):
+                HuggingFaceModel(tmp_path, ("cat", "dog"))
 
 
 def test_reference_models_of_a_hugging_face_folder_are_refused_before_it_is_asked(pool, tmp_path):

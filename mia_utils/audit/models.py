@@ -314,6 +314,8 @@ class HuggingFaceModel:
     """An image classifier and its processor from a folder; nothing is fetched, no code is run."""
 
     def __init__(self, folder: str | os.PathLike, classes: tuple[str, ...]) -> None:
+        from ..text.huggingface import load_whole
+
         try:
             import transformers
         except ModuleNotFoundError:
@@ -323,9 +325,10 @@ class HuggingFaceModel:
         options = {"local_files_only": True, "trust_remote_code": False}
         try:
             self.processor = transformers.AutoImageProcessor.from_pretrained(folder, **options)
-            self.model = transformers.AutoModelForImageClassification.from_pretrained(
-                folder, use_safetensors=True, **options
-            ).eval()
+            kind = transformers.AutoModelForImageClassification
+            self.model = load_whole(kind, folder, **options).eval()
+        except InputError:
+            raise
         except Exception as error:
             raise InputError(
                 f"{folder}: not an image classifier ({' '.join(str(error).split())[:200]}); "

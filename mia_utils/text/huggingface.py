@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
 from numbers import Integral
 from typing import NamedTuple
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, InputWarning
 from .outputs import TokenOutputs
 
 _AT_ONCE = 2**27  # logits that a model gives back at once
@@ -23,6 +24,40 @@ class _Piece(NamedTuple):
     begin: int
     end: int
     first: int
+
+
+def load_whole(kind, folder: str | os.PathLike, **options):
+    """`kind.from_pretrained(folder)`, if the folder holds the weights of every layer.
+
+    transformers fills what a file lacks with random numbers and says so in its log alone.
+
+    Raises
+    ------
+    InputError
+        If weights are missing or of another shape.
+
+    Warns
+    -----
+    InputWarning
+        If the file holds weights that the model does not have.
+    """
+    options |= {"use_safetensors": True, "output_loading_info": True}
+    model, found = kind.from_pretrained(folder, **options)
+    kinds = ("missing_keys", "mismatched_keys", "unexpected_keys")
+    missing, others, more = (sorted(map(str, found.get(kind) or ())) for kind in kinds)
+    if missing or others:
+        raise InputError(
+            f"{folder}: the weights lack {(missing + others)[0]} ({len(missing + others)} such); "
+            "expected those of the model that its config.json describes"
+        )
+    if more:
+        warnings.warn(
+            f"{folder}: the weights hold {more[0]} ({len(more)} such), which the model that its "
+            "config.json describes does not have; is that file of another model?",
+            InputWarning,
+            stacklevel=3,
+        )
+    return model
 
 
 class CausalModel:
@@ -60,9 +95,9 @@ class CausalModel:
         options = {"local_files_only": True, "trust_remote_code": False}
         try:
             self.tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **options)
-            model = transformers.AutoModelForCausalLM.from_pretrained(
-                folder, use_safetensors=True, **options
-            )
+            model = load_whole(transformers.AutoModelForCausalLM, folder, **options)
+        except InputError:
+            raise
         except Exception as error:
             raise InputError(
                 f"{folder}: not a causal language model ({' '.join(str(error).split())[:200]}); "
