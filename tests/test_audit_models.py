@@ -83,6 +83,15 @@ class _Runs:
         return open, (str(self.path), "w")
 
 
+def test_weights_of_which_a_bit_has_flipped_are_refused(tmp_path):
+    torch.save({"a": torch.arange(1000.0)}, tmp_path / "w.pt")
+    content = bytearray((tmp_path / "w.pt").read_bytes())
+    content[len(content) // 2] ^= 128
+    (tmp_path / "w.pt").write_bytes(bytes(content))
+    with pytest.raises(InputError, match="differs from its checksum"):
+        load_weights(tmp_path / "w.pt")
+
+
 def test_weights_with_code_are_refused_and_not_run(tmp_path):
     mark = tmp_path / "ran"
     torch.save({"a": _Runs(mark)}, tmp_path / "w.pt")

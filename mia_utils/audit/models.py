@@ -7,6 +7,7 @@ that is run is the function that the caller names.
 from __future__ import annotations
 
 import os
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
@@ -147,6 +148,7 @@ def load_weights(path: str | os.PathLike) -> dict:
 
             return load_file(path)
         if kind in (".pt", ".pth", ".bin", ".ckpt"):
+            _check_sums(path)
             state = torch.load(path, map_location="cpu", weights_only=True)
         else:
             raise InputError(
@@ -167,6 +169,19 @@ def load_weights(path: str | os.PathLike) -> dict:
     if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
         raise InputError(f"{path}: expected tensors by name, as model.state_dict() gives")
     return state
+
+
+def _check_sums(path: Path) -> None:
+    """Compare what torch saved with its checksums, which `torch.load` does not look at."""
+    if not zipfile.is_zipfile(path):  # of torch before 1.6: without any
+        return
+    with zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise InputError(
+            f"{path}: {damaged} differs from its checksum; the file is damaged, or was saved without "
+            "checksums (torch.serialization.set_crc32_options): save it again"
+        )
 
 
 # ---- scikit-learn --------------------------------------------------------------------------------
