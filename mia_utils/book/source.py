@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
@@ -81,9 +81,6 @@ def code_hash(cells: Iterable[str]) -> str:
 # ---- modules -----------------------------------------------------------------------------------
 
 
-_parsed = lru_cache(maxsize=512)(ast.parse)  # by content; nobody changes what it returns
-
-
 def _file(root: Path, module: tuple[str, ...]) -> Path | None:
     """The file of a module given by its names below the package, None if there is none."""
     base = root.joinpath(*module)
@@ -100,27 +97,31 @@ def _there(root: Path, module: tuple[str, ...]) -> Path:
     return path
 
 
-def _imports(root: Path, tree: ast.AST, at: tuple[str, ...]) -> Iterator[tuple[tuple, str, str]]:
-    """(module, name, name as) of every import from the package in a syntax tree.
+@lru_cache(maxsize=2048)  # by content: a sweep asks of the same modules for every cell
+def _imports(
+    content: bytes | str, package: str, at: tuple[str, ...]
+) -> tuple[tuple[tuple, str, str], ...]:
+    """(module, name, name as) of every import from the package in a source.
 
     `at` is the package in which a relative import is read; the name "" stands for the module.
     """
-    for node in ast.walk(tree):
+    found: list[tuple[tuple, str, str]] = []
+    for node in ast.walk(ast.parse(content)):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 first, *rest = alias.name.split(".")
-                if first == root.name:
-                    yield tuple(rest), "", alias.asname or ""
+                if first == package:
+                    found.append((tuple(rest), "", alias.asname or ""))
         elif isinstance(node, ast.ImportFrom):
             names = node.module.split(".") if node.module else []
             if node.level:
                 module = (*at[: len(at) - node.level + 1], *names)
-            elif names[:1] == [root.name]:
+            elif names[:1] == [package]:
                 module = tuple(names[1:])
             else:
                 continue
-            for alias in node.names:
-                yield module, alias.name, alias.asname or alias.name
+            found += [(module, alias.name, alias.asname or alias.name) for alias in node.names]
+    return tuple(found)
 
 
 def _front(root: Path, module: tuple[str, ...]) -> dict[str, tuple[tuple, str]]:
@@ -129,7 +130,7 @@ def _front(root: Path, module: tuple[str, ...]) -> dict[str, tuple[tuple, str]]:
     found = {}
     for file in (path, path.with_suffix(".pyi")):
         if file.is_file():
-            for origin, name, own in _imports(root, _parsed(file.read_bytes()), module):
+            for origin, name, own in _imports(file.read_bytes(), root.name, module):
                 found[own] = origin, name
     return found
 
@@ -167,11 +168,11 @@ def closure(sources: Iterable[str], root: Path = PACKAGE) -> set[tuple[str, ...]
     waiting: set[tuple] = set()
     for source in sources:
         try:
-            tree = ast.parse(source)
+            imported = _imports(source, root.name, ())
         except (SyntaxError, ValueError):
             waiting |= _all(root)
             continue
-        for module, name, _ in _imports(root, tree, ()):
+        for module, name, _ in imported:
             waiting |= _homes(root, module, name)
     found: set[tuple] = set()
     while waiting:
@@ -184,10 +185,10 @@ def closure(sources: Iterable[str], root: Path = PACKAGE) -> set[tuple[str, ...]
     return found
 
 
-def _module_imports(root: Path, module: tuple[str, ...]) -> Iterator[tuple[tuple, str, str]]:
+def _module_imports(root: Path, module: tuple[str, ...]) -> tuple[tuple[tuple, str, str], ...]:
     path = _there(root, module)
     at = module if path.name == "__init__.py" else module[:-1]
-    return _imports(root, _parsed(path.read_bytes()), at)
+    return _imports(path.read_bytes(), root.name, at)
 
 
 def _content(root: Path, module: tuple[str, ...]) -> str:
