@@ -225,7 +225,7 @@ def test_a_change_of_the_package_makes_a_copy_old(tmp_path, monkeypatch):
 def embedded(folder, package, output="same", **parts):
     """A chapter as `make book` executes it on the embedded images, with one table and one text."""
     table = nbformat.v4.new_output(
-        "display_data", {"text/html": f"<table id='T_1a2b{len(package)}'>"}
+        "display_data", {"text/html": f"<th id='T_{package[:5]}_level0'>"}
     )
     text = nbformat.v4.new_output("stream", text=output)
     decides = {"code": "code", "parameters": "{}", "package": package, **parts}

@@ -22,7 +22,7 @@ from .source import sha256
 
 TABLE = "same_outputs.csv"
 COLUMNS = ("chapter", "before", "after", "outputs", "python", "torch", "numpy")
-_EACH_TIME = re.compile(r"\b0x[0-9a-f]+\b|\bT_[0-9a-f]{5}\b")
+_EACH_TIME = re.compile(r"\b0x[0-9a-f]+\b|\bT_[0-9a-f]{5}(?=_|\b)")
 """What differs between two executions of the same: addresses, and the ids of pandas' tables."""
 
 
