@@ -27,7 +27,7 @@ function drawFormulas(root) {
 
 // A box that scrolls must be reached by Tab, and say what it is.
 function makeScrollable(root) {
-  const boxes = root.querySelectorAll("div.math, .cell_output, pre, .table-scroll");
+  const boxes = root.querySelectorAll("div.math, .cell_output, pre, table, .table-scroll");
   for (const box of boxes) {
     if (box.scrollWidth > box.clientWidth + 1) {
       box.tabIndex = 0;
@@ -97,4 +97,5 @@ document.addEventListener("DOMContentLoaded", () => {
   searchWithoutServer();
   makeScrollable(document);
   window.addEventListener("resize", () => makeScrollable(document));
+  document.addEventListener("toggle", () => makeScrollable(document), true); // what was folded
 });
