@@ -27,7 +27,15 @@ MET = re.findall(r"(?:file|root): (\S+)", contents.toc(ROOT))
 COPIES = contents.appendix(ROOT)
 CHAPTER = contents.met(ROOT, notebooks.chapters(ROOT)[1])
 CLAIMS = contents.met(ROOT, "12_claims")
-AXE = ("book/index", CHAPTER, CLAIMS, "book/explore", "book/glossary", "search")
+AXE = (
+    "book/index",
+    CHAPTER,
+    CLAIMS,
+    "book/explore",
+    "book/glossary",
+    "book/bibliography",
+    "search",
+)
 """Pages that are examined for readers with disabilities."""
 SLIDERS = ("threshold", "epsilon", "shadows")
 MOST = 1_500_000

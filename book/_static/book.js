@@ -96,6 +96,7 @@ document.addEventListener("DOMContentLoaded", () => {
   explainTerms(document);
   searchWithoutServer();
   makeScrollable(document);
+  document.fonts.ready.then(() => makeScrollable(document)); // formulas change their widths
   window.addEventListener("resize", () => makeScrollable(document));
   document.addEventListener("toggle", () => makeScrollable(document), true); // what was folded
 });

@@ -137,6 +137,15 @@ def _explain_terms(app, page: str, template: str, context: dict, doctree) -> Non
     context["body"] = _TERM.sub(explained, context["body"])
 
 
+# ---- bibliography ------------------------------------------------------------------------------
+
+
+def _list_sources(app, page: str, template: str, context: dict, doctree) -> None:
+    """Docutils makes a list whose parts have a role that no list may hold any more."""
+    if "body" in context:
+        context["body"] = context["body"].replace('role="doc-biblioentry"', 'role="listitem"')
+
+
 # ---- how a page was made -----------------------------------------------------------------------
 
 
@@ -219,5 +228,6 @@ def setup(app) -> dict:
     app.connect("html-page-context", _head)
     app.connect("html-page-context", _foot)
     app.connect("html-page-context", _explain_terms)
+    app.connect("html-page-context", _list_sources)
     app.connect("html-page-context", _end_before_the_copies)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
