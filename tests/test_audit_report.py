@@ -9,6 +9,7 @@ from audited import answers
 from conftest import no_file_beyond
 
 from mia_utils.audit import AuditData, LossLog, audit
+from mia_utils.audit.gate import write_junit
 from mia_utils.audit.report import schema
 from mia_utils.audit.traces import loss_trace_iqr
 from mia_utils.cli.main import main
@@ -123,11 +124,18 @@ def test_a_disk_that_fills_up_leaves_the_earlier_report(report, tmp_path):
     ):
         report.save(folder)
     assert {path.name: path.read_text() for path in folder.iterdir()} == before
+    with (
+        pytest.raises(InputError, match="limits.xml: cannot be written .*--junit"),
+        no_file_beyond(0),
+    ):
+        write_junit(folder / "limits.xml", "audit", [], report.content)
 
 
 def test_what_a_killed_audit_left_goes_with_the_next_one(report, tmp_path):
-    (tmp_path / ".0123.report.html").write_text("half")
-    names = {path.name for path in report.save(tmp_path)}
+    for name in ("report.html", "limits.xml"):
+        (tmp_path / f".0123.{name}").write_text("half")
+    names = {path.name for path in report.save(tmp_path)} | {"limits.xml"}
+    write_junit(tmp_path / "limits.xml", "audit", [], report.content)
     assert {path.name for path in tmp_path.iterdir()} == names
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from ..errors import InputError
-from ..files import whole_file
+from ..files import one_line_disk_errors, whole_file
 
 _FORM = re.compile(
     r"\s*(?P<figure>tpr|auc|epsilon|precision)\s*(?:@\s*(?P<rate>[0-9.eE+-]+))?\s*>\s*"
@@ -112,8 +112,12 @@ def write_junit(path: str | Path, suite: str, outcomes: list[Outcome], content: 
         " ".join(content["verdict"]["sentences"])
     )
     ElementTree.indent(root)
-    with whole_file(path) as partial:
-        ElementTree.ElementTree(root).write(partial, encoding="utf-8", xml_declaration=True)
+    path = Path(path)
+    with one_line_disk_errors(path, "--junit FILE"):
+        for piece in path.parent.glob(f".*.{path.name}"):
+            piece.unlink()  # left by an audit that was killed
+        with whole_file(path) as partial:
+            ElementTree.ElementTree(root).write(partial, encoding="utf-8", xml_declaration=True)
 
 
 def _printable(text: str) -> str:
