@@ -228,7 +228,7 @@ WORKS = {
         *(8, 10), lambda place: ["-c", CHECKPOINTS], _stored, _models
     ),
     "sweep on digits": Work(
-        *(6, 0),
+        *(4, 0),
         _sweep,
         _swept,
         lambda place: [*_models(place), *_executed(place)],
@@ -237,7 +237,7 @@ WORKS = {
     "publish": Work(11, 12, _publish, _published, _pages, _prepare_book),
     "audit": Work(13, 14, _audit, _report, lambda place: [], _prepare_answers),
     "audit, no reference models": Work(
-        11, 11, _audit_alone, _report, lambda place: [], _prepare_answers
+        12, 12, _audit_alone, _report, lambda place: [], _prepare_answers
     ),
 }
 

@@ -58,11 +58,13 @@ def models() -> tuple[Outputs, dict[str, Outputs], dict[str, Outputs]]:
     members[:SHADOWS, audited] = balanced_masks(AUDITED, models=SHADOWS, seed=SEED).members
     members[SHADOWS, rng.permutation(audited)[: AUDITED // 2]] = True
     members[SHADOWS + 1, other] = True
-    masks = Masks(members, np.ones_like(members))
+    evaluated = np.ones_like(members)
+    evaluated[:SHADOWS] = ~np.isin(np.arange(len(pool)), other)
+    masks = Masks(members, evaluated)
     outputs = train(pool, masks, "cnn", CONFIG, seed=SEED, progress=False)
     own = {"half": outputs.select(models=[SHADOWS]), "others": outputs.select(models=[SHADOWS + 1])}
     return (
-        outputs.select(models=slice(0, SHADOWS), records=audited),
+        outputs.select(models=slice(0, SHADOWS)),
         {name: target.select(records=audited) for name, target in own.items()},
         {name: target.select(records=population) for name, target in own.items()},
     )
@@ -110,7 +112,7 @@ def main(chosen: list[str]) -> int:
     frame = pd.DataFrame(rows)
     for name in frame.columns.drop("attack"):
         if frame[name].dtype == float:
-            frame[name] = frame[name].map("{:.4f}".format)
+            frame[name] = frame[name].map("{:.3f}".format)
     save(frame, "nulls.csv")
     return 0
 
