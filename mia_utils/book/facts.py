@@ -29,6 +29,12 @@ def photographs(root: str | os.PathLike) -> dict:
     return json.loads(Path(root, "book/results/photographs.json").read_text("utf-8"))
 
 
+def _table(root: str | os.PathLike, name: str):
+    import pandas as pd
+
+    return pd.read_csv(Path(root, "book/results", name))
+
+
 def front_run(frame):
     """The published run that the front page is about: the loss attack on the small CIFAR-10 CNN.
 
@@ -47,6 +53,7 @@ def facts(root: str | os.PathLike) -> dict[str, str]:
 
     frame = read(Path(root, "book/results"))
     run, game = front_run(frame), photographs(root)
+    killed = _table(root, "kills_summary.csv")
     lira, loss = game["auc"]["LiRA"], game["auc"]["loss"]
     trained = frame.drop_duplicates("model")
     return {
@@ -61,6 +68,8 @@ def facts(root: str | os.PathLike) -> dict[str, str]:
         "loss_tpr_high": share(run["tpr_at_fpr_0.001_high"], 2),
         "published_targets": f"{len(trained):,}",
         "published_records": f"{len(frame):,}",
+        "kills": f"{killed['kills'].sum():,}",
+        "kills_equal": f"{killed['equal in the end'].sum():,}",
         "game_data": EMBEDDED if game["dataset"] == DEFAULT_SET else title(game["dataset"]),
         "game_images": f"{game['images']:,}",
         "game_epochs": str(game["epochs"]),
