@@ -14,7 +14,7 @@ import pytest
 import torch
 from conftest import ROOT
 
-from benchmarks import loops, private_recipes
+from benchmarks import loops, mutants, private_recipes
 from benchmarks.defenses import judge
 from benchmarks.defenses import main as judge_all
 from benchmarks.precision import summary
@@ -191,3 +191,29 @@ def test_private_recipes_keep_one_promise(monkeypatch, tmp_path):
     assert found[0]["model"] != found[1]["model"] and found[0]["noise"] == found[1]["noise"]
     with pytest.raises(InputError, match="expected some of"):
         private_recipes.main(["larger"])
+
+
+# ---- mutants -----------------------------------------------------------------------------------
+
+
+def test_a_sample_of_mutants_replaces_its_wing_and_keeps_the_reasons(tmp_path, monkeypatch):
+    monkeypatch.setattr(mutants, "_change", lambda name: f"{name} -> 0")
+    path = tmp_path / "mutants.csv"
+    mutants.write(path, "engine", 0, {"e.1": "survived"})
+    mutants.write(path, "attacks", 0, {"a.1": "survived", "a.2": "killed"})
+    table = pd.read_csv(path, keep_default_na=False)
+    table.loc[table["mutant"] == "a.1", "reason"] = "equal"
+    table.to_csv(path, index=False)
+    mutants.write(path, "attacks", 7, {"a.1": "survived", "a.3": "timeout"})
+    table = pd.read_csv(path, keep_default_na=False)
+    assert table["mutant"].tolist() == ["a.1", "a.3", "e.1"]
+    assert table["reason"].tolist() == ["equal", "", ""]
+    assert table["seed"].tolist() == [7, 7, 0]
+
+
+def test_every_mutant_that_is_left_has_a_reason():
+    table = pd.read_csv(ROOT / "book/results/mutants.csv", keep_default_na=False)
+    assert set(table["wing"]) == set(mutants.WINGS)
+    left = table[table["outcome"] != "killed"]
+    assert (left["change"] != "").all() and (left["reason"] != "").all()
+    assert (1 - left.groupby("wing").size() / table.groupby("wing").size()).min() >= 0.9

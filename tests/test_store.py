@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import sys
 import warnings
 
 import numpy as np
 import pytest
+import torch
 from conftest import no_file_beyond
 
 from mia_utils import (
@@ -23,6 +25,7 @@ from mia_utils import (
 from mia_utils.engine import folders, stacked
 from mia_utils.engine import store as store_module
 from mia_utils.engine.spec import specifications
+from mia_utils.engine.weights import read_weights
 from mia_utils.engine.work import open_and_fit
 from mia_utils.errors import DiskError
 
@@ -113,6 +116,11 @@ def test_a_models_record_repeats_what_named_it(pool, masks, tmp_path):
     record = Store(tmp_path).record(outputs.names[0])
     assert spec.name == outputs.names[0] and record["identity"] == spec.identity
     assert record["pool"] == "few" and record["base_seed"] == 0 and record["seed"] == spec.seed
+    assert record["versions"] == {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+    }
 
 
 # ---- damage ----
@@ -126,6 +134,23 @@ def test_damage_is_named_when_the_model_is_read(store, file, how):
     read = {"logits.npy": store.logits, "weights.safetensors": store.weights}
     with pytest.raises(InputError, match=f"model {NAME} is damaged: {file} .*mia store verify"):
         read.get(file, store.record)(NAME)
+
+
+def test_a_damaged_file_spoils_what_is_in_it_alone(store):
+    (store.folder(NAME) / "weights.safetensors").write_bytes(b"no weights")
+    np.testing.assert_array_equal(store.logits(NAME), LOGITS)
+    assert store.record(NAME)["seed"] == 1
+    with pytest.raises(InputError, match="is damaged: weights.safetensors"):
+        store.weights(NAME)
+    (store.folder(NAME) / "logits.npy").unlink()
+    assert store.record(NAME)["seed"] == 1
+
+
+def test_weights_that_cannot_be_read_are_called_by_their_file(tmp_path):
+    path = tmp_path / "weights.safetensors"
+    path.write_bytes(b"no weights")
+    with pytest.raises(ValueError, match=str(path)):
+        read_weights(path)
 
 
 def test_a_record_that_was_edited_is_noticed(store):
@@ -297,7 +322,7 @@ def _run(pool, masks, store, config, jobs=1):
 
 def test_a_training_that_diverges_is_named_and_remembered(pool, masks, tmp_path, monkeypatch):
     with pytest.raises(
-        InputError, match=r"^loss NaN from epoch [12] of model \w+ \(mlp, lr=5e\+30"
+        InputError, match=r"^loss NaN from epoch [12] of model \w+ \(mlp, lr=5e\+30.*; lower lr$"
     ):
         _run(pool, masks, tmp_path, WILD)
     from mia_utils.engine import schedule
@@ -331,7 +356,7 @@ def test_the_others_finish_when_one_diverges(jobs, pool, masks, tmp_path, monkey
         pool, masks.members, "mlp", FAST, seed=0, precision="fp32", device="cpu"
     )
     Store(tmp_path).put_failure(bad.name, {"reason": "loss NaN", **circumstances("cpu")})
-    with pytest.raises(InputError, match="^loss NaN .*; 1 of 2 models are stored$"):
+    with pytest.raises(InputError, match="^loss NaN .*; lower lr; 1 of 2 models are stored$"):
         _run(pool, masks, tmp_path, FAST, jobs)
     assert Store(tmp_path).names() == [good.name]
 

@@ -20,7 +20,7 @@ from mia_utils import (
 )
 from mia_utils.__main__ import main
 from mia_utils.cli.store import parse_age, parse_size
-from mia_utils.engine.tidy import Stored, to_prune
+from mia_utils.engine.tidy import Stored, leftovers, remains, stored_models, to_prune
 
 RECORD = {"pool": "toy", "architecture": "cnn", "precision": "fp32", "config": {"epochs": 2}}
 
@@ -121,6 +121,29 @@ def littered(store):
         path.write_bytes(b"x" * 1000)
     _old(store.root, 1)
     return store, learned, forgotten
+
+
+def test_everything_is_found_under_its_kind_and_the_oldest_first(littered):
+    store, _, forgotten = littered
+    for days, name in ((4, "b" * 32), (3, "c" * 32)):
+        _old(store.folder(name), days)
+    assert [model.name[0] for model in stored_models(store)] == ["b", "c", "a"]
+    _old(store.root / "outputs", 2)
+    found = [(item.kind, item.name) for item in leftovers(store)]
+    assert found[0] == ("joined outputs", "outputs/abc")
+    assert set(found[1:]) == {
+        ("failed training", f"failed/{'d' * 32}.json"),
+        ("copy of a pool", "pools/abc"),
+        ("checkpoint", "checkpoints/abc.pt"),
+        ("soft labels", f"soft_labels/{forgotten}.npy"),
+    }
+    _old(store.root / "leases", 2)
+    left = [(item.kind, item.name) for item in remains(store, time.time())]
+    assert left[0] == ("lease", "leases/abc")
+    assert set(left[1:]) == {
+        ("unfinished", "models/.0123.abc"),
+        ("unfinished import", ".import-abc"),
+    }
 
 
 def test_prune_removes_what_lies_beside_models_before_any_model(littered, capsys):

@@ -204,6 +204,17 @@ def held_losses(monkeypatch) -> list[float]:
     return seen
 
 
+def test_of_epochs_that_are_equally_good_the_first_is_kept():
+    stopping = EarlyStopping(TrainConfig(early_stopping=2))
+    model = nn.Linear(1, 1)
+    ends = []
+    for epoch, value in enumerate((0.5, 0.5, 0.5)):
+        nn.init.constant_(model.weight, epoch)
+        ends.append(stopping.epoch_ends(epoch, model, lambda value=value: value))
+    stopping.finish(model)
+    assert ends == [False, False, True] and model.weight.item() == 0
+
+
 @pytest.mark.parametrize("patience", [1, 3])
 def test_early_stopping_ends_after_its_patience_at_its_best_weights(monkeypatch, patience):
     seen = held_losses(monkeypatch)

@@ -282,9 +282,17 @@ def test_other_files_are_refused(there, tmp_path):
 def test_a_disk_without_room_is_known_before_anything_is_written(file, there, monkeypatch):
     usage = shutil.disk_usage(file.parent)._replace(free=100)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
-    with pytest.raises(InputError, match="are needed and 0.00 GB are free.*MIA_STORE"):
+    with pytest.raises(InputError, match=r": 0.00 GB are needed and 0.00 GB are free.*MIA_STORE"):
         import_models(there, file)
     assert list(there.root.iterdir()) == []
+
+
+def test_room_is_told_in_gigabytes(tmp_path, monkeypatch):
+    usage = shutil.disk_usage(tmp_path)._replace(free=3 * 2**29)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    with pytest.raises(InputError, match="2.25 GB are needed and 1.50 GB are free"):
+        transfer._check_space(tmp_path, {"a": {"size": 2**30}, "b": {"size": 5 * 2**28}})
+    transfer._check_space(tmp_path, {"a": {"size": 3 * 2**29}})  # exactly what there is
 
 
 def test_older_weights_travel_too(store, there, tmp_path, monkeypatch):
