@@ -153,6 +153,14 @@ def test_what_is_no_outputs_is_refused_by_the_name_of_the_call(name, scenes):
         assert str(caught.value).startswith(f"{type(attack).__name__}.{call} got str; expected")
 
 
+def test_shadow_models_that_are_not_stored_are_refused_by_the_name_of_the_call(scenes):
+    attack = attacks.GradientAttack(POOL, features="all")
+    with pytest.raises(
+        InputError, match=r"^GradientAttack.fit\(shadow\) got outputs without names"
+    ):
+        attack.fit(scenes[False].shadow)
+
+
 def test_arguments_that_are_set_count_at_the_next_fit(given):
     attack = attacks.LiRA().fit(given.shadow)
     expected = attacks.LiRA(online=False, threshold=1.0).fit(given.shadow)

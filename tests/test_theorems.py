@@ -115,6 +115,14 @@ def test_all_three_attacks_are_needed():
     assert picks == {0.1: "none", 0.5: "correct", 0.95: "all"}
 
 
+def test_a_bound_is_that_of_one_model_and_one_share():
+    for name in ("acc_train", "acc_test", "q"):
+        given = {"acc_train": 0.9, "acc_test": 0.5, "q": 0.5} | {name: [0.6]}
+        for function in (bentley_bound, attaining_attack):
+            with pytest.raises(InputError, match=rf"^{name}=\[0.6\]; expected a single number"):
+                function(**given)
+
+
 def test_correctness_accuracy_broadcasts():
     found = correctness_accuracy(np.array([1.0, 0.9]), np.array([[0.5], [0.9]]))
     assert found == pytest.approx(np.array([[0.75, 0.7], [0.55, 0.5]]))
