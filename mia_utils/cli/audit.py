@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from .options import at_least
+from .options import a_path, at_least
 
 FAILED = 3
 """Exit code where a limit of --fail-above is exceeded for certain."""
@@ -21,11 +21,11 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "target",
         nargs="?",
-        type=Path,
+        type=a_path,
         help="answers, or a language model's log-probabilities: .npz, .npy, .csv or .parquet",
     )
     parser.add_argument(
-        "-o", "--out", type=Path, default=Path("report"), metavar="FOLDER", help="for the report"
+        "-o", "--out", type=a_path, default=Path("report"), metavar="FOLDER", help="for the report"
     )
     parser.add_argument(
         "--shadows", metavar="FILE|K", help="answers of reference models, or how many to train"
@@ -34,10 +34,10 @@ def add(parser: argparse.ArgumentParser) -> None:
     models.add_argument(
         "--model", help="module:function (a PyTorch factory, or a classifier), or a folder"
     )
-    models.add_argument("--weights", type=Path, metavar="FILE", help=".safetensors, .pt or .pth")
+    models.add_argument("--weights", type=a_path, metavar="FILE", help=".safetensors, .pt or .pth")
     models.add_argument(
         "--data",
-        type=Path,
+        type=a_path,
         metavar="PATH",
         help="image folder, archive, table, or of a language model a table or folder of texts",
     )
@@ -45,11 +45,13 @@ def add(parser: argparse.ArgumentParser) -> None:
     models.add_argument("--epochs", type=at_least(1), default=30, help="of reference models")
     models.add_argument("--batch-size", type=at_least(1), default=128, help="of reference models")
     models.add_argument("--lr", type=float, default=1e-3, help="of reference models")
-    models.add_argument("--store", type=Path, metavar="DIR", help="of them, else MIA_STORE")
+    models.add_argument("--store", type=a_path, metavar="DIR", help="of them, else MIA_STORE")
     models.add_argument("--jobs", type=at_least(1), help="reference models trained at a time")
     answers = parser.add_argument_group("answers")
     for name in ("labels", "members", "ids"):
-        answers.add_argument(f"--{name}", type=Path, metavar="FILE", help="where not in the target")
+        answers.add_argument(
+            f"--{name}", type=a_path, metavar="FILE", help="where not in the target"
+        )
     answers.add_argument(
         "--groups", nargs="+", default=[], metavar="COLUMN", help="columns that group records"
     )
@@ -76,7 +78,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         metavar="LIMIT",
         help=f'such as "tpr@0.001>0.01": exit code {FAILED} if that is proven',
     )
-    output.add_argument("--junit", type=Path, metavar="FILE", help="the limits as JUnit XML")
+    output.add_argument("--junit", type=a_path, metavar="FILE", help="the limits as JUnit XML")
     output.add_argument(
         "--book", metavar="ADDRESS", help="of the book that advice links to, else MIA_BOOK"
     )

@@ -15,7 +15,7 @@ from ..data import Pool, at_hand, data_root, load_dataset
 from ..data.archive import read_source
 from ..data.catalog import DOWNLOADED, EMBEDDED
 from ..errors import InputError, printable
-from .options import at_least
+from .options import a_path, at_least
 
 LAYOUTS = """\
 A data set of your own has a NAME and lies in DIR (--data, else MIA_DATA, else
@@ -145,7 +145,7 @@ def add_data(parser: argparse.ArgumentParser) -> None:
         command = verbs.add_parser(verb, help=summary, description=summary)
         if verb != "list":
             command.add_argument("name", metavar="NAME")
-        command.add_argument("--data", type=Path, metavar="DIR", help="data sets, else MIA_DATA")
+        command.add_argument("--data", type=a_path, metavar="DIR", help="data sets, else MIA_DATA")
         command.set_defaults(call=call)
         if verb == "make":
             command.add_argument(

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from ..book import pairs
+from .options import a_path
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -16,7 +17,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     check = verbs.add_parser("check", help="name pairs that are not in step")
     check.set_defaults(call=_check)
     for command in (sync, check):
-        command.add_argument("folder", nargs="?", type=Path, default=Path("notebooks"))
+        command.add_argument("folder", nargs="?", type=a_path, default=Path("notebooks"))
 
 
 def _sync(arguments: argparse.Namespace) -> int:

@@ -25,14 +25,25 @@ def at_least(least: int) -> Callable[[str], int]:
     return read
 
 
+def a_path(text: str) -> Path:
+    """The type of an option that is a file or folder: an empty text (of a shell's variable that was
+    not set, say) is not the folder one stands in.
+    """
+    if not text:
+        raise argparse.ArgumentTypeError("''; expected a path ('.' for this folder)")
+    return Path(text)
+
+
 def add_root(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--root", type=Path, default=Path(), help="the repository, default: here")
+    parser.add_argument("--root", type=a_path, default=Path(), help="the repository, default: here")
 
 
 def add_places(parser: argparse.ArgumentParser) -> None:
     """The options that say where data and models lie, and who trains."""
-    parser.add_argument("--data", type=Path, metavar="DIR", help="data sets, else MIA_DATA")
-    parser.add_argument("--store", type=Path, metavar="DIR", help="trained models, else MIA_STORE")
+    parser.add_argument("--data", type=a_path, metavar="DIR", help="data sets, else MIA_DATA")
+    parser.add_argument(
+        "--store", type=a_path, metavar="DIR", help="trained models, else MIA_STORE"
+    )
     parser.add_argument("--backend", choices=BACKENDS, help="who trains, else MIA_BACKEND or loky")
     parser.add_argument("--scheduler", metavar="ADDRESS", help="of Dask, else MIA_SCHEDULER")
 

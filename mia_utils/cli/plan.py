@@ -5,14 +5,13 @@ from __future__ import annotations
 import argparse
 import math
 import os
-from pathlib import Path
 
 from ..data.catalog import CATALOG
 from ..engine.place import named_device, named_precision
 from ..engine.plan import calibrate, plan
 from ..errors import InputError
 from ..training.config import TrainConfig
-from .options import at_least
+from .options import a_path, at_least
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -32,8 +31,8 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--precision", default="fp32", choices=["fp32", "bf16", "auto"])
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     parser.add_argument("--workers", type=count, default=1, help="at a time, for the wall time")
-    parser.add_argument("--data", type=Path, metavar="DIR", help="data sets, else MIA_DATA")
-    parser.add_argument("--store", type=Path, metavar="DIR", help="with --seed: else MIA_STORE")
+    parser.add_argument("--data", type=a_path, metavar="DIR", help="data sets, else MIA_DATA")
+    parser.add_argument("--store", type=a_path, metavar="DIR", help="with --seed: else MIA_STORE")
     parser.set_defaults(call=_plan)
 
 
@@ -122,25 +121,31 @@ def _plan(arguments: argparse.Namespace) -> int:
     config = TrainConfig(epochs=arguments.epochs, batch_size=arguments.batch_size)
     stored = _stored(arguments, config, precision, device)
     given = _given_speed()
-    speed = given or calibrate(
-        arguments.architecture,
-        shape,
-        classes,
-        config,
-        precision=precision,
-        device=resolve_device(device),
-    )
-    cost = plan(
-        arguments.architecture,
-        shape,
-        classes,
-        records=records,
-        members=arguments.members or max(1, records // 4),
-        models=arguments.models,
-        stored=stored,
-        config=config,
-        flops_per_second=speed,
-    )
+    try:
+        speed = given or calibrate(
+            arguments.architecture,
+            shape,
+            classes,
+            config,
+            precision=precision,
+            device=resolve_device(device),
+        )
+        cost = plan(
+            arguments.architecture,
+            shape,
+            classes,
+            records=records,
+            members=arguments.members or max(1, records // 4),
+            models=arguments.models,
+            stored=stored,
+            config=config,
+            flops_per_second=speed,
+        )
+    except (RuntimeError, MemoryError) as error:  # PyTorch's, where memory does not hold it
+        raise InputError(
+            f"{arguments.architecture} for shape {shape}, {classes} classes and batches of "
+            f"{config.batch_size} cannot be built here: {' '.join(str(error).split())[:200]}"
+        ) from None
     # A speed from elsewhere is that of whatever trains one model there.
     unit = "device-hours" if given else "GPU-hours" if device == "cuda" else "core-hours"
     where = "MIA_FLOPS" if given else f"measured on {describe(device)}"

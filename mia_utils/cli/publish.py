@@ -10,37 +10,40 @@ from ..book import contents, grid, merge, publish, same
 from ..book.sphinx import CHANGES
 from ..errors import InputError
 from ..paths import environment, results_root
-from .options import add_root, at_least
+from .options import a_path, add_root, at_least
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     verbs = parser.add_subparsers(metavar="WHAT", required=True, title="what")
     runs = _verb(verbs, "runs", _runs, "make executed chapters pages of the book")
-    runs.add_argument("executed", nargs="*", type=Path, help="notebooks that `mia run` wrote")
-    runs.add_argument("--grid", type=Path, help="the finished cells of a grid")
-    runs.add_argument("--data", type=Path, metavar="DIR", help="data sets, else MIA_DATA")
+    runs.add_argument("executed", nargs="*", type=a_path, help="notebooks that `mia run` wrote")
+    runs.add_argument("--grid", type=a_path, help="the finished cells of a grid")
+    runs.add_argument("--data", type=a_path, metavar="DIR", help="data sets, else MIA_DATA")
     results = _verb(verbs, "results", _results, "merge records in MIA_RESULTS into book/results")
     results.add_argument("run", nargs="*", help="runs, such as r0123456789abcde")
     results.add_argument(
-        "--grid", type=Path, action="append", help="the runs of this grid; default: all book/grids"
+        "--grid",
+        type=a_path,
+        action="append",
+        help="the runs of this grid; default: all book/grids",
     )
     results.add_argument("--all", action="store_true", help="every run, trial runs too")
     for command in (runs, results):
         command.add_argument("--dry-run", action="store_true", help="say what would change")
     check = _verb(verbs, "check", _check, "name pages that are older than what decides them")
-    check.add_argument("--data", type=Path, metavar="DIR", help="data sets, else MIA_DATA")
+    check.add_argument("--data", type=a_path, metavar="DIR", help="data sets, else MIA_DATA")
     alike = _verb(
         verbs, "same", _same, "keep pages whose chapter has the same outputs after an edit"
     )
-    alike.add_argument("before", type=Path, help="the embedded chapters as executed before it")
+    alike.add_argument("before", type=a_path, help="the embedded chapters as executed before it")
     refresh = _verb(verbs, "refresh", _refresh, "bring changed prose into all pages")
     refresh.add_argument("--dry-run", action="store_true", help="say what would change")
     migrate = _verb(verbs, "migrate", _migrate, "give records of an older layout today's columns")
-    migrate.add_argument("folder", nargs="?", type=Path, help="default: book/results")
+    migrate.add_argument("folder", nargs="?", type=a_path, help="default: book/results")
     verify = _verb(
         verbs, "verify", _verify, "repeat cheap published runs on real data, print a log"
     )
-    verify.add_argument("--data", type=Path, metavar="DIR", help="data sets, else MIA_DATA")
+    verify.add_argument("--data", type=a_path, metavar="DIR", help="data sets, else MIA_DATA")
     verify.add_argument(
         "--longest", type=at_least(0), metavar="SECONDS", help="what is cheap (default 900)"
     )

@@ -7,12 +7,12 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import fields
-from pathlib import Path
 
 from ..engine.store import Store
 from ..engine.tidy import Stored, leftovers, remains, remove, stored_models, to_prune
 from ..errors import InputError
 from ..training.config import DPConfig, TrainConfig
+from .options import a_path
 
 _UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0}
 _BYTES = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
@@ -51,7 +51,7 @@ def add_store(parser: argparse.ArgumentParser) -> None:
 
     def action(name: str, summary: str, call) -> argparse.ArgumentParser:
         command = actions.add_parser(name, help=summary, description=summary)
-        command.add_argument("--store", type=Path, metavar="DIR", help="else MIA_STORE")
+        command.add_argument("--store", type=a_path, metavar="DIR", help="else MIA_STORE")
         command.set_defaults(call=call)
         return command
 
@@ -65,11 +65,11 @@ def add_store(parser: argparse.ArgumentParser) -> None:
     prune.add_argument("--damaged", action="store_true", help="models that verify finds damaged")
     prune.add_argument("--yes", action="store_true", help="remove, not only show")
     export = action("export", "models as one file, for another machine", _export)
-    export.add_argument("file", type=Path, metavar="FILE")
+    export.add_argument("file", type=a_path, metavar="FILE")
     export.add_argument("names", nargs="*", metavar="NAME", help="models, or how names begin")
     export.add_argument("--all", action="store_true", help="every model of the store")
     importing = action("import", "put the models of such a file into the store", _import)
-    importing.add_argument("file", type=Path, metavar="FILE")
+    importing.add_argument("file", type=a_path, metavar="FILE")
 
 
 def _opened(arguments: argparse.Namespace) -> Store:

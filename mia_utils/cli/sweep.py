@@ -9,11 +9,11 @@ from pathlib import Path
 from ..book import grid, notebooks, sweep, trainings
 from ..errors import InputError, NotebookError
 from ..paths import environment, results_root, runs_root, store_root
-from .options import add_places, add_root, at_least, parameters, places
+from .options import a_path, add_places, add_root, at_least, parameters, places
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("grid", nargs="?", type=Path, help="a TOML file with [[grid]] blocks")
+    parser.add_argument("grid", nargs="?", type=a_path, help="a TOML file with [[grid]] blocks")
     parser.add_argument("--chapter", nargs="+", metavar="NAME", help="instead of a grid file")
     parser.add_argument(
         "-p",
