@@ -30,7 +30,7 @@ WINGS = {
     ],
     "engine": [
         "engine", "store", "store_command", "lease", "plan", "query", "transfer", "parallel",
-        "memguard",
+        "memguard", "attacks_label_only",
     ],
 }  # fmt: skip
 """{wing: its tests}, as patterns of tests/test_NAME.py."""
