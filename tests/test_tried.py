@@ -34,9 +34,9 @@ def test_every_command_on_the_page_is_a_module():
     assert places and all(p.is_dir() or p.with_suffix(".py").exists() for p in places)
 
 
-def test_kills_did_no_harm():
+def test_a_hundred_kills_did_no_harm():
     found = rows("kills.csv")
-    assert found and {row["work"] for row in found} <= set(kills.WORKS)
+    assert len(found) >= 100 and {row["work"] for row in found} == set(kills.WORKS)
     assert [row for row in found if kills.did_harm(row)] == []
     summed = {row["work"]: int(row["kills"]) for row in rows("kills_summary.csv")}
     assert summed == Counter(row["work"] for row in found)
