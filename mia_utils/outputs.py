@@ -15,7 +15,7 @@ from .arrays import FILLED_IN, as_array, as_bool, rows_of
 from .data import Pool
 from .data.archive import DAMAGED, one_line, read_arrays
 from .errors import InputError, InputWarning
-from .files import whole_file
+from .files import one_line_disk_errors, whole_file
 from .naming import class_numbers, id_numbers, member_mask
 from .reading import FLOOR, doubts, read_logits, read_probabilities, sample
 from .signals import correct
@@ -266,9 +266,20 @@ class Outputs:
         return part
 
     def save(self, path: str | os.PathLike) -> Path:
-        """Write everything to one uncompressed .npz, atomically (write, then rename)."""
+        """Write everything to one uncompressed .npz, atomically (write, then rename).
+
+        Raises
+        ------
+        DiskError
+            If it cannot be written.
+        """
         meta = json.dumps({"fingerprint": self.fingerprint, "names": self.names})
-        with whole_file(path) as partial, open(partial, "wb") as file:
+        path = Path(path)
+        with (
+            one_line_disk_errors(path, "another path"),
+            whole_file(path) as partial,
+            open(partial, "wb") as file,
+        ):
             np.savez(
                 file,
                 logits=self.logits,
@@ -278,7 +289,7 @@ class Outputs:
                 ids=self.ids,
                 meta=np.array(meta),
             )
-        return Path(path)
+        return path
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> Outputs:

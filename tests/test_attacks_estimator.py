@@ -143,10 +143,9 @@ def test_what_is_no_outputs_is_refused_by_the_name_of_the_call(name, scenes):
     attack, fitted, calls = EVERY[name](), EVERY[name](), {}
     if name not in ("random", "correctness", "population"):  # they look at no shadow model
         calls["fit(shadow)"] = lambda: attack.fit("answers", given.population)
-    if not isinstance(attack, (attacks.LearnedAttack, attacks.StackedAttack)):
-        if name in FITTED:
-            fitted.fit(given.shadow, given.population)
-        calls["score(target)"] = lambda: fitted.score("answers")
+    if name in FITTED:
+        fitted.fit(given.shadow, given.population)
+    calls["score(target)"] = lambda: fitted.score("answers")
     for call, made in calls.items():
         with pytest.raises(InputError) as caught:
             made()

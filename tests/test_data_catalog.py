@@ -308,7 +308,10 @@ def test_what_is_at_hand(tmp_path):
     (tmp_path / "mine/train").mkdir(parents=True)  # the archive comes first
     (tmp_path / "faces/train").mkdir(parents=True)
     (tmp_path / "other").mkdir()
+    (tmp_path / ".0123.killed.npz").touch()
+    (tmp_path / ".decoding/train").mkdir(parents=True)
     found = at_hand(tmp_path)
+    assert not [name for name in found if name.startswith(".")]
     assert set(found) == {"mine", "faces", *EMBEDDED} and found["mine"].endswith("mine.npz")
     assert set(at_hand(tmp_path / "nowhere")) == set(EMBEDDED)
 

@@ -7,12 +7,12 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT
+from conftest import ROOT, no_file_beyond
 
 from mia_utils import experiments
 from mia_utils.defenses import Defense, presets
 from mia_utils.engine.store import Store
-from mia_utils.errors import InputError
+from mia_utils.errors import DiskError, InputError
 from mia_utils.evaluation import auc, prediction_interval
 from mia_utils.experiments import (
     figure9 as defense_table,
@@ -154,6 +154,23 @@ def test_signals_give_the_records_figures(finished, tmp_path):
         assert auc(scores[0], members) == pytest.approx(frame.loc[name].auc, abs=1e-4)
     with pytest.raises(InputError, match="no signals"):
         results.load_signals("r0", tmp_path)
+
+
+def test_a_full_disk_is_named_with_the_file_and_leaves_none(finished, tmp_path):
+    for save, file in (
+        (lambda: finished.save(tmp_path), tmp_path / "records"),
+        (lambda: finished.target.save(tmp_path / "answers.npz"), tmp_path / "answers.npz"),
+    ):
+        with no_file_beyond(1000), pytest.raises(DiskError) as caught:
+            save()
+        assert str(file) in str(caught.value) and "cannot be written" in str(caught.value)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_what_a_killed_call_left_is_no_record(finished, tmp_path):
+    path = finished.save(tmp_path)
+    (path.parent / f".0123.{path.name}").write_text(path.read_text()[:50])
+    assert set(results.read(tmp_path)["run"]) == {path.stem}
 
 
 def test_damaged_files_are_named_with_their_line(finished, tmp_path):

@@ -12,7 +12,7 @@ from sklearn.base import clone
 from .. import arguments, signals
 from ..arrays import rows_of
 from ..errors import InputError
-from ..outputs import Outputs
+from ..outputs import Outputs, check_outputs
 from .base import Attack, Needs, in_parts
 from .leave_out import draw_order
 from .mlp import MLP
@@ -216,6 +216,7 @@ class LearnedAttack(Attack):
             is "class_free" (without `per_class`).
         """
         self._check_fitted("by_class_")
+        check_outputs(target, "LearnedAttack.score(target)")
         if target.classes != self.classes_ and (self.by_class_ or self.features != "class_free"):
             raise InputError(
                 f"the target has {target.classes} classes, the shadow models {self.classes_}; use "

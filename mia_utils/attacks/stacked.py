@@ -13,7 +13,7 @@ from sklearn.preprocessing import RobustScaler
 
 from .. import arguments
 from ..errors import InputError
-from ..outputs import Outputs
+from ..outputs import Outputs, check_outputs
 from .alignment import check_population, rows_in
 from .base import Attack, Needs
 from .leave_out import leave_out, left_out_models
@@ -128,6 +128,7 @@ class StackedAttack(Attack):
     def score(self, target: Outputs) -> np.ndarray:
         """Log-odds of membership, float64 (M, N), NaN where the pair is not evaluated."""
         self._check_fitted("attacks_")
+        check_outputs(target, "StackedAttack.score(target)")
         scores = np.full(target.members.shape, np.nan)
         if target.evaluated.any():
             columns = self._columns(self.attacks_, target)

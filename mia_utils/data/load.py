@@ -86,8 +86,8 @@ def at_hand(root: str | Path | None = None) -> dict[str, str]:
     root : path, default $MIA_DATA, else ~/.cache/mia/data
     """
     root = data_root(root)
-    archives = sorted(root.glob("*.npz"))
-    folders = sorted(path for path in root.glob("*") if path.is_dir())
+    archives = sorted(root.glob("[!.]*.npz"))
+    folders = sorted(path for path in root.glob("[!.]*") if path.is_dir())
     images = {
         path.name: f"image folder {path}, decoded on first use"
         for path in folders

@@ -48,7 +48,7 @@ def migrate(folder: str | os.PathLike) -> list[Path]:
     """
     folder = Path(folder)
     written: dict[Path, bytes] = {}
-    paths = sorted(folder.glob("records/*.jsonl"))
+    paths = sorted(folder.glob("records/[!.]*.jsonl"))
     if not paths:
         raise InputError(f"no records in {folder}/records; expected a folder such as book/results")
     for path in paths:
@@ -62,7 +62,7 @@ def migrate(folder: str | os.PathLike) -> list[Path]:
             check(record, where)
             lines.append(json.dumps({name: record[name] for name in SCHEMA}, allow_nan=False))
         written[path] = "".join(f"{line}\n" for line in lines).encode()
-    for path in sorted(folder.glob("*.csv")):
+    for path in sorted(folder.glob("[!.]*.csv")):
         head, newline, rest = path.read_bytes().partition(b"\n")
         columns = [new_name(name) for name in head.decode("utf-8").split(",")]
         written[path] = ",".join(columns).encode() + newline + rest

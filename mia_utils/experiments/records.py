@@ -23,7 +23,7 @@ from .. import signals
 from ..data.archive import DAMAGED, one_line, opened
 from ..errors import InputError
 from ..evaluation import FPRS, columns, tpr_column
-from ..files import whole_file, write_if_changed
+from ..files import one_line_disk_errors, whole_file, write_if_changed
 from ..outputs import Outputs
 from ..paths import ready, results_root
 
@@ -123,7 +123,7 @@ def published() -> Path:
     """
     given = os.environ.get("MIA_RESULTS_PUBLISHED")
     root = Path(given).expanduser() if given else Path(__file__).parents[2] / "book/results"
-    if not any(root.glob("records/*.jsonl")):
+    if not any(root.glob("records/[!.]*.jsonl")):
         raise InputError(
             f"no published records in {root}/records; run this from the book's repository, or "
             "let MIA_RESULTS_PUBLISHED name a folder with records/RUN.jsonl"
@@ -211,6 +211,8 @@ def save(
     ------
     InputError
         If there is no record, they are of several runs, or one breaks the schema.
+    DiskError
+        If they cannot be written.
     """
     records = list(records)
     runs = {record.get("run") for record in records}
@@ -220,10 +222,11 @@ def save(
     for number, record in enumerate(records):
         check(record, f"record {number} of run {run}")
     root = results_root() if root is None else Path(root)
-    if judged is not None:
-        _save_signals(root / "signals" / f"{run}.npz", judged)
     path = root / "records" / f"{run}.jsonl"
-    write_if_changed(path, "".join(f"{_line(record)}\n" for record in records).encode())
+    with one_line_disk_errors(path, "MIA_RESULTS"):
+        if judged is not None:
+            _save_signals(root / "signals" / f"{run}.npz", judged)
+        write_if_changed(path, "".join(f"{_line(record)}\n" for record in records).encode())
     return path
 
 
@@ -324,7 +327,7 @@ def read(folder: str | os.PathLike | None = None):
     import pandas as pd
 
     folder = published() if folder is None else Path(folder)
-    paths = sorted(folder.glob("records/*.jsonl"))
+    paths = sorted(folder.glob("records/[!.]*.jsonl"))
     records = [record for path in paths for record in read_run(path)]
     frame = pd.DataFrame(records, columns=list(SCHEMA))
     floats = [name for name, column in SCHEMA.items() if column.kind is float]
