@@ -479,6 +479,8 @@ def test_smaller_mistakes_are_named():
         clopper_pearson(100, 10)
     with pytest.raises(InputError, match="hits=-1.0 of trials=10"):
         clopper_pearson(-1, 10)
+    with pytest.raises(InputError, match=r"hits have shape \(2,\), trials \(3,\)"):
+        clopper_pearson([1, 2], [3, 4, 5])
     assert clopper_pearson(0, 0) == (0, 1)
     assert auc(GOOD[0], HALF[0].astype(int)) == 0.0  # 0 and 1 are taken for bool
 

@@ -369,6 +369,7 @@ def test_a_number_of_jobs_that_is_none(corpus, tmp_path, jobs):
     "settings, said",
     [
         ({"epochs": 0}, "epochs=0"),
+        ({"looks": 1.5}, "looks=1.5; expected numbers of epochs"),
         ({"looks": (11,)}, r"looks=\(11,\); expected epochs from 1 to 10"),
         ({"width": 30, "heads": 4}, "a width that heads divide"),
         ({"lr": float("nan")}, "lr=nan"),

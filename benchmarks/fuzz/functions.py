@@ -599,10 +599,7 @@ NOT_HERE = {
 }
 """Public names of the package that have no call above, and why."""
 
-OPEN = {
-    "TextConfig": "looks that is no sequence",
-    "clopper_pearson": "hits and trials whose shapes do not fit",
-}
+OPEN: dict[str, str] = {}
 """Calls whose trials are known to end in Python's or NumPy's own error, and with what."""
 
 

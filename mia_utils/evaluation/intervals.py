@@ -159,7 +159,7 @@ def clopper_pearson(hits, trials, *, level: float = 0.95):
     Raises
     ------
     InputError
-        Unless 0 <= hits <= trials, everywhere.
+        Unless 0 <= hits <= trials, everywhere, or if their shapes do not fit.
 
     >>> low, high = clopper_pearson(0, 100)
     >>> float(low), round(float(high), 4)
@@ -167,7 +167,13 @@ def clopper_pearson(hits, trials, *, level: float = 0.95):
     """
     alpha = check_level(level)
     hits = as_numbers(hits, "hits").astype(np.float64)
-    misses = as_numbers(trials, "trials") - hits
+    trials = as_numbers(trials, "trials")
+    try:
+        misses = trials - hits
+    except ValueError:
+        raise InputError(
+            f"hits have shape {hits.shape}, trials {trials.shape}; expected shapes that fit"
+        ) from None
     if not ((hits >= 0) & (misses >= 0)).all():
         raise InputError(f"hits={hits[()]} of trials={trials}; expected 0 <= hits <= trials")
     low = np.where(hits > 0, betaincinv(np.where(hits > 0, hits, 1), misses + 1, alpha / 2), 0.0)

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, fields
 
 import numpy as np
 
+from .. import arguments
 from ..engine.folders import digest
 from ..errors import InputError
 from ..training.config import DPConfig, as_integer, as_number
@@ -64,6 +65,7 @@ class TextConfig:
         for name in ("lr", "weight_decay"):
             self._set(name, as_number(name, getattr(self, name), "a number >= 0"), 0)
         given = (self.looks,) if isinstance(self.looks, int) else self.looks
+        given = arguments.several("looks", given, "numbers of epochs")
         looks = sorted({as_integer("looks", look, "integers >= 1") for look in given})
         if looks and not (looks[0] >= 1 and looks[-1] <= self.epochs):
             raise InputError(f"looks={self.looks!r}; expected epochs from 1 to {self.epochs}")
