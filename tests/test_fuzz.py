@@ -1,6 +1,7 @@
 """Bad input is refused by name or answered rightly: a few hundred of the trials of benchmarks/fuzz."""
 
 import json
+import re
 import time
 import zipfile
 from pathlib import Path
@@ -13,13 +14,24 @@ from conftest import ROOT
 from benchmarks.fuzz import formats, functions, options
 from benchmarks.fuzz.case import ANSWERED, REFUSED, SURFACES, Case, judge
 from benchmarks.fuzz.run import PACKAGES, is_known, run_case, shares
-from mia_utils import InputError, Outputs, Store, attacks, defenses, evaluation, signals
+from mia_utils import (
+    InputError,
+    Outputs,
+    Store,
+    attacks,
+    defenses,
+    evaluation,
+    independent_masks,
+    signals,
+    tpr_at_fpr,
+)
 from mia_utils.audit import AuditData, Limit, LossLog, audit, read_answers
 from mia_utils.cli.main import main
-from mia_utils.data import first_copies, near_copies, single_record_masks
+from mia_utils.data import first_copies, near_copies, quarters, single_record_masks
 from mia_utils.engine.transfer import import_models
 from mia_utils.experiments import load_signals, read_run
 from mia_utils.text import blind_scores, canaries, mask_names_and_numbers
+from mia_utils.text.windows import cut
 
 SLOW = ("grids: TOML", "notebooks: damaged .ipynb", "command line: options")  # read whole chapters
 COUNTS = dict.fromkeys(SURFACES, 8) | dict.fromkeys(SLOW, 4)
@@ -246,3 +258,27 @@ def test_damaged_records_and_signals_are_named(tmp_path):
     (tmp_path / f"{record['run']}.jsonl").write_text(json.dumps(record | {"seconds": 10**400}))
     with pytest.raises(InputError, match="seconds"):
         read_run(tmp_path / f"{record['run']}.jsonl")
+
+
+@pytest.mark.parametrize(
+    "call, told",
+    [
+        (
+            lambda: independent_masks(2, models=2**63, seed=0),
+            "models=9223372036854775808; expected",
+        ),
+        (lambda: quarters([[0], [1, 2]], seed=0), "labels"),
+        (lambda: near_copies(np.full((2, 2, 2, 1), 1e308)), "images hold values"),
+        (lambda: tpr_at_fpr(np.arange(4), np.arange(4) > 1, 5e-324), "fpr=5e-324; no data set"),
+        (lambda: canaries(10**18), "count=1000000000000000000"),
+    ],
+)
+def test_numbers_too_large_for_the_machine_are_refused_by_name(call, told):
+    with pytest.raises(InputError, match=re.escape(told)):
+        call()
+
+
+def test_a_window_longer_than_any_document_is_the_document():
+    starts, stops = np.array([0, 5]), np.array([5, 8])
+    for a, b in zip(cut(starts, stops, 10**30), cut(starts, stops, 5), strict=True):
+        np.testing.assert_array_equal(a, b)

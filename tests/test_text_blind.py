@@ -132,8 +132,8 @@ def test_less_told_is_less_found_and_all_of_the_vocabulary_is_everything(told):
 @pytest.mark.parametrize(
     ("limit", "message"),
     [
-        (lambda o: top_k(o, 0), "k is 0; expected an integer of at least 1"),
-        (lambda o: top_k(o, 1.5), "k is 1.5"),
+        (lambda o: top_k(o, 0), "k=0; expected an integer of at least 1"),
+        (lambda o: top_k(o, 1.5), "k=1.5; expected"),
         (lambda o: top_k(o.replace(ranks=None), 1), "top_k needs the rank of every token"),
         (lambda o: label_only(o.replace(ranks=None)), "label_only needs the rank"),
         (lambda o: top_k(o.replace(ranks=o.ranks + 5), 3), "no token of any document"),

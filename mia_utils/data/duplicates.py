@@ -11,6 +11,7 @@ from ..arrays import as_array, as_numbers
 from ..errors import InputError
 
 _AXES = 16
+_MOST = 1e100  # squares of differences stay finite
 """Dimensions in which candidates for near-duplicates are looked up."""
 _MOST_PAIRS = 5_000_000
 """Candidates that are still compared pixel by pixel."""
@@ -70,10 +71,10 @@ def near_copies(images: np.ndarray, *, within: float = 8.0) -> np.ndarray:
         If they are no images, or there are too many pairs to list (blank images, for example).
     """
     images = as_numbers(images, "images")
-    if images.ndim != 4 or not images.size or not np.isfinite(images).all():
-        raise InputError(
-            f"images have shape {images.shape}; expected finite numbers (N, H, W, C), none of them 0"
-        )
+    if images.ndim != 4 or not images.size:
+        raise InputError(f"images have shape {images.shape}; expected (N, H, W, C), none of them 0")
+    if not (np.abs(images) < _MOST).all():
+        raise InputError(f"images hold values that are not finite, or not below {_MOST:g}")
     if images.dtype.kind == "b":
         images = images.astype(np.uint8)
     arguments.number("within", within, "grey levels, 0 or more", 0, np.inf, closed="low")

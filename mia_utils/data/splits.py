@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..arrays import as_integers
+from ..arrays import as_array, as_integers
 from ..errors import InputError
 from .pool import Pool
 
@@ -245,7 +245,7 @@ def _masks(n: int, inside: list[np.ndarray], outside: list[np.ndarray]) -> Masks
 def _checked(labels) -> np.ndarray:
     if isinstance(labels, Pool):
         raise InputError("a split needs the labels; pass pool.labels, not the pool")
-    labels = np.asarray(labels)
+    labels = as_array(labels, "labels")
     if labels.ndim != 1 or labels.dtype.kind not in "iu":
         raise InputError(
             f"labels have type {labels.dtype} and shape {labels.shape}; expected integers (N,)"
@@ -254,8 +254,12 @@ def _checked(labels) -> np.ndarray:
 
 
 def _count(value, name: str, least: int) -> int:
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
-        raise InputError(f"{name}={value!r}; expected an integer of at least {least}")
+    if (
+        not isinstance(value, Integral)
+        or isinstance(value, bool)
+        or not least <= int(value) < 2**63
+    ):
+        raise InputError(f"{name}={value!r}; expected an integer of at least {least}, below 2**63")
     return int(value)
 
 

@@ -21,6 +21,7 @@ from ..errors import InputError
 
 MIN_FALSE_POSITIVES = 10
 """A rate of f needs this many false positives among the non-members to be measured at all."""
+_LEAST_RATE = 1e-15
 
 
 class Roc(NamedTuple):
@@ -122,13 +123,15 @@ def needed_nonmembers(fpr: float) -> int:
     Raises
     ------
     InputError
-        If fpr is not in (0, 1].
+        If fpr is not in (0, 1], or below 1e-15.
 
     >>> needed_nonmembers(0.001)
     10000
     """
     if not (isinstance(fpr, Real) and 0 < fpr <= 1):
         raise InputError(f"fpr={fpr!r}; expected a false-positive rate in (0, 1]")
+    if fpr < _LEAST_RATE:
+        raise InputError(f"fpr={fpr!r}; no data set measures a rate below {_LEAST_RATE:g}")
     # The tolerance undoes rounding alone.
     return math.ceil(MIN_FALSE_POSITIVES / fpr * (1 - 1e-12))
 

@@ -14,6 +14,7 @@ from ..training.config import as_integer
 from .query import TextModels
 
 _AT_ONCE = 4096
+_MOST = 10**6  # canaries
 """Candidates that are asked about at a time."""
 
 
@@ -67,8 +68,8 @@ def canaries(count: int, *, digits: int = 4, seed: int = 0) -> list[Canary]:
     """
     count = as_integer("count", count, "a whole number, at least 1")
     digits = as_integer("digits", digits, "a whole number, 1 to 9")
-    if not (count >= 1 and 1 <= digits <= 9):
-        raise InputError(f"count={count}, digits={digits}; expected at least 1, and 1 to 9")
+    if not (1 <= count <= _MOST and 1 <= digits <= 9):
+        raise InputError(f"count={count}, digits={digits}; expected 1 to {_MOST:,}, and 1 to 9")
     arguments.seed(seed)
     rng = np.random.default_rng([seed, 18])
     letters = np.array(list("abcdefghijklmnopqrstuvwxyz"))

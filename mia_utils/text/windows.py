@@ -38,6 +38,7 @@ def cut(starts: np.ndarray, stops: np.ndarray, window: int | None) -> Windows:
     """
     if window is None:
         return Windows(starts, stops, np.arange(starts.size))
+    window = min(window, int((stops - starts).max(initial=1)))
     count = -(-(stops - starts) // window)
     document = np.repeat(np.arange(starts.size), count)
     number = np.arange(document.size) - np.repeat(np.cumsum(count) - count, count)
