@@ -25,14 +25,29 @@ WINGS = {
     "evaluation": ["evaluation*", "theorems", "privacy_audit"],
     "attacks": ["attacks_*"],
     "training": [
-        "training*", "dp", "clipping", "accounting", "regularization", "stepping", "summary",
-        "randomness", "epoch_curve",
+        "training*",
+        "dp",
+        "clipping",
+        "accounting",
+        "regularization",
+        "stepping",
+        "summary",
+        "randomness",
+        "epoch_curve",
     ],
     "engine": [
-        "engine", "store", "store_command", "lease", "plan", "query", "transfer", "parallel",
-        "memguard", "attacks_label_only",
+        "engine",
+        "store",
+        "store_command",
+        "lease",
+        "plan",
+        "query",
+        "transfer",
+        "parallel",
+        "memguard",
+        "attacks_label_only",
     ],
-}  # fmt: skip
+}
 """{wing: its tests}, as patterns of tests/test_NAME.py."""
 CHAPTERS = "tests/test_trainings.py"  # trains whole chapters
 NOT_RUN = {None, 2, 33, 255}  # exit codes: not yet, interrupted, no test, called wrongly

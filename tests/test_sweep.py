@@ -398,14 +398,15 @@ def test_what_a_cell_started_dies_with_it(root):
 def test_the_grid_of_copies_names_every_published_copy():
     cells = [
         cell
-        for block in grid.read_grid(ROOT / "book/grids/copies.toml")
+        for name in ("copies", "text")
+        for block in grid.read_grid(ROOT / f"book/grids/{name}.toml")
         for cell in grid.combinations(block)
     ]
     named = {}
     for chapter, given in cells:
         known = notebooks.parameters(notebooks.read(notebooks.find_chapter(chapter, ROOT)))
         values = check(known, given)
-        named[values["dataset"], chapter] = {name: values[name] for name in given}
+        named[values.get("dataset", "text"), chapter] = {name: values[name] for name in given}
     copies = {}
     for path in publish.copies(ROOT):
         given = notebooks.told_of(notebooks.read(path))["parameters"]

@@ -935,7 +935,7 @@ def signals(rng, folder):
     (folder / "signals").mkdir()
     path = folder / "signals" / source.name
     path.write_bytes(source.read_bytes())
-    with np.load(source) as archive:
+    with np.load(source, allow_pickle=False) as archive:
         right = {name: archive[name] for name in sorted(archive.files)}
     how = _damaged_file(rng, path)
     return Case(

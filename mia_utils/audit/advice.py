@@ -47,7 +47,7 @@ ADVICE = (
     ),
 )
 
-_TEXT = ("Text generation", "book/runs/cifar10-mini/16_text_generation")
+_TEXT = ("Text generation", "book/runs/text/16_text_generation")
 TEXT_ADVICE = (
     Advice("Leave one copy of every text: what stands there often is what comes back.", *_TEXT),
     Advice("Pass over the texts few times, once if there are enough of them.", *_TEXT),

@@ -123,7 +123,7 @@ def one_run_epsilon(
     scores, included = _pairs(scores, included, "included", "canary")
     m, guesses = scores.size, arguments.several("guesses", guesses, "even numbers, such as [100]")
     if not guesses or any(
-        not isinstance(r, (int, np.integer)) or r < 2 or r % 2 or r > m for r in guesses
+        not isinstance(r, Real) or not 2 <= float(r) <= m or float(r) % 2 for r in guesses
     ):
         raise InputError(f"guesses={guesses}; expected even numbers from 2 to m={m}")
     outcomes = []
