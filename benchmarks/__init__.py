@@ -11,8 +11,8 @@ from mia_utils.errors import InputError
 RESULTS = Path("book/results")
 
 
-def save(table, name: str) -> None:
-    """Write a pandas.DataFrame to book/results, the same table to the same bytes."""
+def save(table, name: str | Path) -> None:
+    """Write a pandas.DataFrame to book/results (or a whole path), the same table to the same bytes."""
     table.to_csv(RESULTS / name, index=False, float_format="%.6f", lineterminator="\n")
 
 

@@ -150,13 +150,6 @@ def accuracy(
     return pd.DataFrame(rows)
 
 
-def _write(table: pd.DataFrame, out: Path | None, name: str) -> None:
-    if out is None:
-        save(table, name)
-    else:
-        table.to_csv(out, index=False, float_format="%.6f", lineterminator="\n")
-
-
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.modern", description=__doc__)
     parser.add_argument("--dataset", default="cifar10")
@@ -166,18 +159,19 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--precision", default="bf16")
     parser.add_argument("--accuracy", action="store_true", help="no attacks")
-    parser.add_argument("--out", type=Path, help="else book/results/modern.csv")
+    parser.add_argument("--out", type=Path, help="else the table named above")
     given = parser.parse_args(argv)
+    out = given.out and given.out.resolve()
     pool, store = load_dataset(given.dataset), Store()
     how = {"epochs": given.epochs, "seed": given.seed, "store": store, "precision": given.precision}
     if given.accuracy:
         public = int(pool.train.sum())
         table = accuracy(pool, {public // 2: 3, public: 1}, **how)
-        _write(table, given.out, "modern_accuracy.csv")
+        save(table, out or "modern_accuracy.csv")
         print(table)
         return 0
     table = measure(pool, given.shadows, given.targets, **how)
-    _write(table, given.out, "modern.csv")
+    save(table, out or "modern.csv")
     print(
         table.groupby(["shadow_models", "attack"])[
             ["auc", "train_accuracy", "test_accuracy"]

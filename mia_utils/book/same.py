@@ -9,6 +9,7 @@ count as one, for the pages of that chapter. A page of the earlier version says 
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import re
@@ -66,7 +67,7 @@ def _row(chapter: str, *versions: Mapping) -> dict | str:
     decided = [version["metadata"].get("mia", {}).get("decides", {}) for version in versions]
     if not all(decided):
         return "was not executed by `make book`"
-    before, after = (parts.pop("package", "") for parts in map(dict, decided))
+    before, after = (parts.get("package", "") for parts in decided)
     rest = [{k: v for k, v in parts.items() if k != "package"} for parts in decided]
     if rest[0] != rest[1]:
         other = sorted(k for k in rest[0] | rest[1] if rest[0].get(k) != rest[1].get(k))
@@ -94,10 +95,12 @@ def add(root: str | os.PathLike, rows: list[dict]) -> Path:
     """Write rows into the table, beside those that it has; one that takes the place of none stays."""
     key = COLUMNS[:3]
     merged = {tuple(row[name] for name in key): row for row in [*read(root), *rows]}
-    lines = [",".join(COLUMNS)]
-    lines += [",".join(str(merged[k][name]) for name in COLUMNS) for k in sorted(merged)]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(merged[k] for k in sorted(merged))
     path = Path(root, "book/results", TABLE)
-    write_if_changed(path, ("\n".join(lines) + "\n").encode())
+    write_if_changed(path, text.getvalue().encode())
     return path
 
 
