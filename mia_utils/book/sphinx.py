@@ -16,8 +16,8 @@ Since this page was executed, {changes} changed. The text and the results below 
 there before.
 ```"""
 EARLIER = (
-    "*Executed with an earlier version of the package. On the embedded images it and today's give the "
-    "same outputs of this chapter, every one of them ([](../../architecture.md)).*"
+    "*Executed with an earlier version of the package. In this chapter's small run, which `make book` "
+    "executes, it and today's give the same outputs, every one of them ([](../../architecture.md)).*"
 )
 CHANGES = {
     "code": "the code of the chapter",
