@@ -1,6 +1,7 @@
 # make book   the book in _build/html     make test    every test
 # make bench  speed against peers         make pdf     the built book on paper, by Chromium
 # make soak   what takes longer than make test may, two hours: PARTS="kills browser" for some
+# make cover  which branches the tests take, by wing; half an hour
 # make clean  forget what was built, keep the environments
 # make mutants  would the tests notice? a sample: WING=evaluation COUNT=80 SEED=0
 PYTHON ?= python3
@@ -15,7 +16,7 @@ export OPENBLAS_NUM_THREADS := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DELETE_ON_ERROR:
-.PHONY: book test bench mutants soak pdf clean help
+.PHONY: book test bench cover mutants soak pdf clean help
 
 help:
 	@sed -n 's/^# make /make /p' Makefile
@@ -31,6 +32,9 @@ test: $(VENV)/.ready-dev
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/python -m pytest -n 2
 	@echo "tests: all passed"
+
+cover: $(VENV)/.ready-dev
+	@$(BIN)/python -m benchmarks.branches
 
 soak: $(VENV)/.ready-dev
 	@$(BIN)/python -m benchmarks.soak $(PARTS)

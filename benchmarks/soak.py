@@ -48,6 +48,7 @@ PARTS = {
     "kills": Part("python -m benchmarks.kills", 30),
     "inputs": Part("python -m benchmarks.fuzz", 20),
     "coverage": Part("python -m benchmarks.coverage", 10),
+    "branches": Part("python -m benchmarks.branches", 30),
     "browser": Part(
         "python -m pytest -q tests/test_pages_browser.py tests/test_audit_browser.py",
         *(25, {"BROWSER_TESTS": "1"}),

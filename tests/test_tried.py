@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
 from collections import Counter
 
 import pytest
 from conftest import ROOT
 
-from benchmarks import kills, nulls, soak
+from benchmarks import branches, kills, nulls, soak
 from benchmarks.killing import run
+from mia_utils import InputError
 
 PAGE = (ROOT / "book/tried.md").read_text("utf-8")
 TRIALS = sorted(set(re.findall(r"`pytest (tests/\w+\.py)(?: -k ([\w' ]+))?`", PAGE)))
@@ -92,3 +94,48 @@ def test_a_part_of_the_soak_that_fails_is_said_and_others_stay(tmp_path, monkeyp
         "not run (about 1 min)",
     ]
     assert "soak: badly: FAILED" in capsys.readouterr().out
+
+
+def summary(statements, lines, all_branches, taken):
+    names = ("num_statements", "covered_lines", "num_branches", "covered_branches")
+    return {"summary": dict(zip(names, (statements, lines, all_branches, taken), strict=True))}
+
+
+FILES = {
+    "mia_utils/paths.py": summary(10, 10, 4, 4),
+    "mia_utils/attacks/one.py": summary(20, 18, 10, 8),
+    "mia_utils/attacks/two.py": summary(30, 30, 6, 5),
+}
+
+
+@pytest.mark.parametrize(("goal", "code"), [(85, 0), (86, 1)])
+def test_branches_are_counted_by_wing_and_too_few_are_a_failure(
+    goal, code, tmp_path, monkeypatch, capsys
+):
+    def coverage(*words):
+        called.append(words[0])
+        if words[0] == "json":
+            (branches.PLACE / "report.json").write_text(json.dumps({"files": FILES}), "utf-8")
+        return 0
+
+    called: list[str] = []
+    monkeypatch.setattr(branches, "coverage", coverage)
+    monkeypatch.setattr(branches, "PLACE", tmp_path / "pieces")
+    monkeypatch.setattr(branches, "TABLE", tmp_path / "table.csv")
+    monkeypatch.setattr(branches, "GOAL", goal)
+    assert branches.main([]) == code and called == ["run", "combine", "json"]
+    with branches.TABLE.open() as file:
+        found = [(r["wing"], r["branches"], r[branches.SHARE]) for r in csv.DictReader(file)]
+    assert found == [("attacks", "16", "81.2"), ("mia_utils", "4", "100.0"), ("all", "20", "85.0")]
+    assert "85.0 % of 20 branches were taken" in capsys.readouterr().out
+
+
+def test_branches_without_runs_or_with_other_words_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(branches, "PLACE", tmp_path)
+    monkeypatch.setattr(branches, "coverage", lambda *words: int(words[0] == "combine"))
+    with pytest.raises(
+        InputError, match=r"holds no runs; make them: python -m benchmarks.branches"
+    ):
+        branches.main(["table"])
+    with pytest.raises(InputError, match="tables; expected nothing, or: table"):
+        branches.main(["tables"])
