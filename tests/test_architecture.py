@@ -74,7 +74,9 @@ def imported(folder: str) -> dict[str, Path]:
 )
 def test_nothing_is_imported_that_is_not_declared(folder, extras):
     known, homes = declared(*extras), packages_distributions()
-    for module, path in imported(folder).items():
+    found = imported(folder)
+    assert {"numpy", "torch"} <= set(found)
+    for module, path in found.items():
         names = {
             re.sub(r"[-_.]+", "-", n).lower()
             for n in homes.get(module, [ABSENT.get(module, module)])

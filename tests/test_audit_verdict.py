@@ -159,8 +159,9 @@ def test_a_leak_of_one_group_is_named():
 
 
 def test_a_cross_fitted_attack_is_judged_on_the_other_half():
-    report = audit(answers(leak=1.0), attacks=["modified_entropy", "population", "learned"])
-    rows = report.content["attacks"]
+    names = ["modified_entropy", "population", "learned"]
+    rows = audit(answers(leak=1.0), attacks=names).content["attacks"]
+    assert {row["name"] for row in rows} == set(names)
     assert all(row["cross_fitted"] and row["epsilon"] is None for row in rows)
 
 

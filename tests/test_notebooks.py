@@ -45,10 +45,12 @@ def test_chapter_source(source):
 @pytest.mark.parametrize("source", CHAPTERS, ids=lambda path: path.stem)
 def test_chapters_import_from_fronts_alone(source):
     """`mia_utils` or a wing: a move inside a wing then makes no page old."""
-    for cell in notebooks.code_cells(notebooks.read(source)):
-        for module in re.findall(r"^\s*(?:from|import)\s+(mia_utils[\w.]*)", cell["source"], re.M):
-            path = Path(mia_utils.__file__).parents[1].joinpath(*module.split("."))
-            assert path.is_dir(), f"{module} is a file inside a wing"
+    code = "\n".join(c["source"] for c in notebooks.code_cells(notebooks.read(source)))
+    imported = re.findall(r"^\s*(?:from|import)\s+(mia_utils[\w.]*)", code, re.MULTILINE)
+    assert imported
+    for module in imported:
+        path = Path(mia_utils.__file__).parents[1].joinpath(*module.split("."))
+        assert path.is_dir(), f"{module} is a file inside a wing"
 
 
 @pytest.mark.parametrize("source", CHAPTERS, ids=lambda path: path.stem)

@@ -203,6 +203,7 @@ APART = """[...document.querySelectorAll("article span.math")].filter(formula =>
 @pytest.mark.parametrize("docname", [CHAPTER, contents.met(ROOT, "06b_rmia")])
 def test_no_line_begins_with_the_full_stop_of_a_formula(browser, site, docname):
     with Visit(browser, f"{site}{docname}.html") as visit:
+        assert visit.page.locator("article span.math").count()
         found = {}
         for width in (360, 420, 500, 700, 1280):
             visit.page.set_viewport_size({"width": width, "height": 800})

@@ -23,7 +23,9 @@ def test_their_arithmetic_holds_under_node():
 
 
 def test_their_data_are_what_the_published_results_give():
-    for name, text in explorer_data.scripts(ROOT).items():
+    made = explorer_data.scripts(ROOT)
+    assert set(made) == {f"{explorer.data}.js" for explorer in explorer_data.EXPLORERS.values()}
+    for name, text in made.items():
         written = (STATIC / "data" / name).read_text("utf-8")
         assert written == text, "run: python -m mia_utils.book.pictures"
 
@@ -43,21 +45,26 @@ def test_the_threshold_explorer_counts_every_record_once():
 
 def test_pages_quote_only_numbers_that_are_computed():
     known = facts.facts(ROOT)
-    for page in PROSE:
-        named = set(re.findall(r"\{\{ ?(\w+) ?\}\}", page.read_text("utf-8")))
-        assert named <= set(known), page
+    named = {page: re.findall(r"\{\{ ?(\w+) ?\}\}", page.read_text("utf-8")) for page in PROSE}
+    assert any(named.values())
+    for page, names in named.items():
+        assert set(names) <= set(known), page
     assert all("nan" not in text for text in known.values())
 
 
 def test_no_explorer_asks_for_anything_from_outside():
-    for script in STATIC.rglob("*.js"):
+    scripts = [*STATIC.rglob("*.js")]
+    assert len(scripts) > len(explorer_data.EXPLORERS)
+    for script in scripts:
         text = script.read_text("utf-8").replace("http://www.w3.org/2000/svg", "")
         assert not re.search(r"https?://|\bfetch\(|XMLHttpRequest|\bimport\b", text), script
 
 
 def test_still_drawings_have_a_transparent_ground():
     stills = {explorer.still for explorer in explorer_data.EXPLORERS.values()}
-    for still in (name for name in stills if name.endswith(".svg")):
+    drawings = [name for name in stills if name.endswith(".svg")]
+    assert drawings
+    for still in drawings:
         text = (STATIC / still).read_text("utf-8")
         ground = re.search(r'<g id="patch_1">\s*<path [^>]*style="([^"]*)"', text)[1]
         assert "fill: none" in ground, still

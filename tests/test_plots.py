@@ -61,6 +61,7 @@ def overlap(a, b) -> bool:
 def test_boxes_of_the_drawings_keep_apart_and_every_arrow_touches_two(draw):
     figure = draw()
     figure.canvas.draw()
+    assert figure.axes
     for ax in figure.axes:
         boxes = [t.get_bbox_patch() for t in ax.texts if t.get_bbox_patch() and t.get_text()]
         extents = [b.get_window_extent() for b in boxes]
@@ -152,6 +153,7 @@ def test_labels_of_defenses_do_not_lie_on_each_other():
     figure = plots.defense_arrows((0.7, 0.8), ends)
     figure.canvas.draw()
     boxes = [t.get_window_extent() for t in figure.axes[0].texts if t.get_text()]
+    assert len(boxes) >= len(ends)
     for i, one in enumerate(boxes):
         assert not any(overlap(one, other) for other in boxes[:i])
 

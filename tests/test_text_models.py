@@ -148,7 +148,9 @@ def test_any_text_comes_back_from_its_tokens(text):
 def test_merges_are_those_of_a_count_of_all_pairs_each_time():
     texts = ["banana bandana", "an ananas"]
     words = [list(w.encode()) for w in ["banana", " bandana", "an", " ananas"]]
-    for new, pair in enumerate(Tokenizer.trained(texts, size=262).merges, start=256):
+    merges = Tokenizer.trained(texts, size=262).merges
+    assert len(merges) == 3
+    for new, pair in enumerate(merges, start=256):
         counts = {}
         for word in words:
             for two in pairwise(word):

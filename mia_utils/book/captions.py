@@ -50,12 +50,6 @@ def violations(notebook: Mapping) -> list[str]:
     return lines
 
 
-def has_captions(notebook: Mapping) -> bool:
-    """Whether a chapter has a captioned figure: from then on all of them must be."""
-    cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
-    return any(cell["metadata"].get("mystnb", {}).get("figure") for cell in cells)
-
-
 def main() -> int:
     count = 0
     for path in notebooks.chapters("."):
