@@ -111,11 +111,11 @@ from .evaluation import (
 from .evaluation import (
     tpr_at_fpr as tpr_at_fpr,
 )
-from .experiments.parameters import (
-    check_parameters as check_parameters,
-)
 from .outputs import (
     Outputs as Outputs,
+)
+from .parameters import (
+    check_parameters as check_parameters,
 )
 from .training import (
     DPConfig as DPConfig,

@@ -16,7 +16,7 @@ import mia_utils
 from mia_utils.book import execute, notebooks
 from mia_utils.book.run import run_notebook
 from mia_utils.errors import InputError, NotebookError
-from mia_utils.experiments.parameters import KINDS, check
+from mia_utils.parameters import KINDS, check
 from mia_utils.paths import environment
 
 CHAPTERS = notebooks.chapters(ROOT)

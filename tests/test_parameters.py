@@ -10,7 +10,7 @@ from chapters import chapter, save
 
 from mia_utils.book import notebooks
 from mia_utils.errors import InputError
-from mia_utils.experiments.parameters import KINDS, check, check_parameters
+from mia_utils.parameters import KINDS, check, check_parameters
 
 KNOWN = {
     "dataset": "cifar10-mini",

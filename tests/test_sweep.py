@@ -23,7 +23,7 @@ from mia_utils.__main__ import main
 from mia_utils.book import grid, notebooks, publish, sweep
 from mia_utils.book.execute import KERNEL
 from mia_utils.errors import InputError
-from mia_utils.experiments.parameters import check
+from mia_utils.parameters import check
 
 TRAINS = """from mia_utils import TrainConfig, load_dataset, quarter_masks, train
 pool = load_dataset(dataset)

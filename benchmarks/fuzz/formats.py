@@ -854,7 +854,7 @@ def _chapters() -> dict[str, dict]:
 
 @surface("notebooks: parameters", 8)
 def notebook_parameters(rng, folder):
-    from mia_utils.experiments.parameters import check
+    from mia_utils.parameters import check
 
     chapter = pick(rng, [name for name, known in _chapters().items() if known])
     known = _chapters()[chapter]

@@ -165,7 +165,7 @@ def execute(
     source, out : path
         A notebook that fails is kept beside `out` as NAME.failed.ipynb.
     given : mapping
-        Parameters that differ from the defaults, as `experiments.parameters.check` reads them.
+        Parameters that differ from the defaults, as `parameters.check` reads them.
     run, parts : str, mapping
         The run's hash and what decided it, for the metadata (`state.decides`).
     tell : function (cell, cells, line)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import InputError
-from ..experiments.parameters import check
+from ..parameters import check
 from ..paths import runs_root
 from . import notebooks, state
 from .source import code_hash, package_hash

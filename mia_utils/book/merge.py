@@ -14,10 +14,10 @@ from pathlib import Path
 
 from ..errors import InputError
 from ..experiments.experiment import Experiment
-from ..experiments.parameters import check
 from ..experiments.records import ALL_BYTES, KEY, read_run
 from ..experiments.verify import UNTIMED
 from ..files import one_line_disk_errors, whole_file
+from ..parameters import check
 from . import notebooks
 from .grid import combinations, read_grid
 

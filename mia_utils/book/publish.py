@@ -19,8 +19,8 @@ from nbformat import NotebookNode, from_dict
 from nbformat.v4 import new_code_cell, new_markdown_cell
 
 from ..errors import InputError
-from ..experiments.parameters import check
 from ..files import one_line_disk_errors, write_if_changed
+from ..parameters import check
 from . import notebooks, same, state
 from .execute import KERNEL, as_bytes
 from .source import code_hash

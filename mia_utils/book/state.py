@@ -31,7 +31,7 @@ def decides(
     notebook : mapping
         The chapter.
     values : mapping
-        All its parameters, read by `experiments.parameters.check`. `dataset` and `*_dataset` name
+        All its parameters, read by `parameters.check`. `dataset` and `*_dataset` name
         data sets, `architecture` and `*_architecture` models, `records` a folder of records ("" for
         the published ones), `tables` published tables.
     download : bool

@@ -221,7 +221,7 @@ def run_trainings(notebook: Mapping, values: Mapping) -> int:
     Parameters
     ----------
     values : mapping
-        All parameters, read by `experiments.parameters.check`.
+        All parameters, read by `parameters.check`.
 
     Raises
     ------

@@ -14,8 +14,8 @@ from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from numbers import Integral, Real
 
-from ..errors import InputError
-from ..naming import is_number
+from .errors import InputError
+from .naming import is_number
 
 _PRECISIONS = ("fp32", "bf16", "auto")
 
@@ -148,7 +148,7 @@ def _mapping(value) -> dict:
 
 def _settings(value) -> dict:
     """Fields of `TrainConfig` other than the epochs, as it stores them."""
-    from ..training import TrainConfig
+    from .training import TrainConfig
 
     settings = _mapping(value)
     known = sorted(set(TrainConfig.__dataclass_fields__) - {"epochs"})
