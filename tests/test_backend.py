@@ -60,7 +60,8 @@ def test_a_cluster_that_loses_a_worker_gives_what_loky_gives(pool, cluster, tmp_
     while not store.names():
         assert run.poll() is None
         time.sleep(0.02)
-    workers[0].send_signal(signal.SIGKILL)
+    workers[0].kill()
+    workers[0].wait()  # or it lives on as a zombie, and what it was at waits for half a minute
     assert len(store.names()) < 8, "killed too late to matter"
     assert run.wait(timeout=120) == 0
     assert len(store.names()) == 8

@@ -62,6 +62,17 @@ def test_help_lists_the_commands_and_imports_none_of_them():
     assert out.endswith("[]\n")
 
 
+def test_a_chapter_starts_before_anything_that_it_may_not_need(notebook):
+    """Its own kernel imports what it uses; those who start it wait for no attack and no network."""
+    code = (
+        "import sys, pathlib, mia_utils.cli.run, mia_utils.cli.sweep, mia_utils.book.worker as w\n"
+        f"mia_utils.book.grid.cell(pathlib.Path({str(notebook)!r}), {{}})\n"
+        "print(sorted({'torch', 'sklearn', 'scipy', 'pandas', 'matplotlib'} & set(sys.modules)))"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert out.stdout == "[]\n", out.stderr
+
+
 def test_no_command_and_unknown_command_are_one_line(capsys):
     for argv in ([], ["fly"], ["book"], ["publish", "fly"], ["run"], ["run", "1", "--dat", "x"]):
         assert cli.main(argv) == 2

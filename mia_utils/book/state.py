@@ -136,6 +136,8 @@ def _architecture(name: str) -> str:
 
 
 def _tables(values: Mapping) -> dict[str, str]:
+    if "records" not in values and not values.get("tables"):
+        return {}
     from ..experiments.records import published
 
     found = {}
