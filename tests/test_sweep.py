@@ -32,7 +32,10 @@ outputs = train(pool, masks, "mlp", TrainConfig(epochs=epochs), seed=seed, progr
 print(outputs.logits.shape)"""
 
 
-def write(path, *code, prose="Prose.", parameters='dataset = "cifar10-mini"\nepochs = 2\nseed = 0'):
+PARAMETERS = 'dataset = "{}"\nepochs = 2\nseed = 0'
+
+
+def write(path, *code, prose="Prose.", parameters=PARAMETERS.format("cifar10-mini")):
     cells = [new_markdown_cell(prose), new_code_cell(parameters, metadata={"tags": ["parameters"]})]
     path.parent.mkdir(parents=True, exist_ok=True)
     cells += map(new_code_cell, code)
@@ -196,7 +199,7 @@ def test_a_chapter_edited_while_a_sweep_runs_is_not_kept_under_the_old_hash(root
 def test_killed_twice_a_sweep_still_does_every_cell_once(root):
     """A cell waits with its trained model until it is let through: the kills meet all there is."""
     gate = f"import os, time\nwhile not os.path.exists(f'{root}/{{seed}}'):\n    time.sleep(0.05)"
-    write(root / "notebooks/01_a.ipynb", TRAINS, gate)
+    write(root / "notebooks/01_a.ipynb", TRAINS, gate, parameters=PARAMETERS.format("digits"))
     store = Store(root / "store")
     command = [sys.executable, "-m", "mia_utils", "sweep", "--root", str(root), "--chapter", "01_a"]
     command += ["-p", "seed", *"012", "--jobs", "2"]
@@ -226,7 +229,7 @@ def test_killed_twice_a_sweep_still_does_every_cell_once(root):
 
 
 def test_two_sweeps_of_one_grid_train_each_model_once_and_leave_whole_cells(root):
-    write(root / "notebooks/01_a.ipynb", TRAINS)
+    write(root / "notebooks/01_a.ipynb", TRAINS, parameters=PARAMETERS.format("digits"))
     blocks = [{"chapter": "01_a", "seed": [0, 1]}]
     plans = [grid.cells(blocks, root), grid.cells(blocks, root)[::-1]]
     both = [threading.Thread(target=sweep.run_cells, args=(cells,)) for cells in plans]
