@@ -9,7 +9,7 @@ from mia_utils import InputError, Pool, TrainConfig, load_dataset, quarter_masks
 from mia_utils.defenses import preset
 from mia_utils.training.augment import randaugment
 from mia_utils.training.batches import Loader
-from mia_utils.training.generators import Generators
+from mia_utils.training.generators import DrawnFrom, Generators
 from mia_utils.training.relax_loss import relaxed
 
 
@@ -28,6 +28,18 @@ def test_randaugment_changes_pixels_record_by_record(channels):
     assert not torch.equal(randaugment(x, generators), first)
     same = randaugment(x[:1].expand(16, -1, -1, -1), generators)
     assert len({image.numpy().tobytes() for image in same}) > 4  # a draw of its own for each
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_randaugment_gives_the_pixels_of_torchvisions_record_after_record(channels):
+    from torchvision.transforms.v2 import RandAugment
+
+    shape = (200, channels, 14, 13)
+    x = torch.randint(0, 256, shape, dtype=torch.uint8, generator=drawn(1).cpu)
+    changed = randaugment(before := x.clone(), drawn(7))
+    with DrawnFrom(drawn(7)):
+        one_by_one = torch.stack([RandAugment()(image) for image in x])
+    assert torch.equal(changed, one_by_one) and torch.equal(before, x)
 
 
 def test_pixels_are_changed_before_they_are_normalised():
