@@ -16,6 +16,7 @@ from .networks import networks
 from .pools import class_shares, sample_sheet
 from .roc import roc
 from .samples import samples
+from .sentences import at_least, at_most, counted, listed
 from .style import MEMBER, NONMEMBER, attack_style, use_style
 from .verdicts import Card, cards, styled
 
@@ -24,15 +25,19 @@ __all__ = [
     "NONMEMBER",
     "Card",
     "accuracy_against_gap",
+    "at_least",
+    "at_most",
     "attack_style",
     "bands",
     "cards",
     "class_shares",
+    "counted",
     "defense_arrows",
     "distributions",
     "dots",
     "dumbbells",
     "epoch_curve",
+    "listed",
     "matrix",
     "networks",
     "record_margins",
