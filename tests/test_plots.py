@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -348,6 +350,37 @@ def test_dots_stand_in_the_row_of_their_name_and_spans_belong_to_a_row():
         plots.dots({}, xlabel="x")
 
 
+def tick_labels(ax):
+    low, high = ax.get_xlim()
+    ticks = zip(ax.get_xticks(), ax.get_xticklabels(), strict=True)
+    return [label.get_window_extent() for x, label in ticks if low <= x <= high]
+
+
+@pytest.mark.parametrize(
+    "values", [[0.50021, 0.50144], [0.4975, 0.5142], [1e-5, 9.87e-5], [0.5, 0.97], [0.5, 0.5]]
+)
+@pytest.mark.parametrize("draw", [plots.dots, plots.dumbbells])
+def test_labels_of_ticks_do_not_touch_however_close_the_numbers_are(draw, values):
+    more = {"names": ("wrong", "right")} if draw is plots.dumbbells else {}
+    rows = {"photographs, reference models": values, "loss": values}
+    with plt.rc_context():
+        plots.use_style()
+        figure = draw(rows, xlabel="AUC", **more)
+        figure.draw_without_rendering()
+    boxes = sorted(tick_labels(figure.axes[0]), key=lambda box: box.x0)
+    assert boxes
+    assert all(a.x1 + 5 < b.x0 for a, b in pairwise(boxes))
+
+
+@pytest.mark.parametrize("apart", [0.0, 0.001, 0.03, 0.5])
+def test_names_of_lines_do_not_lie_on_each_other(apart):
+    lines = {"little": apart, "none": 0}
+    figure = plots.dots({"loss": [0.0, 0.6]}, xlabel="accuracy lost", lines=lines)
+    figure.draw_without_rendering()
+    first, second = (text.get_window_extent() for text in figure.axes[0].texts)
+    assert not overlap(first, second)
+
+
 def test_dumbbells_join_the_two_numbers_of_a_row():
     figure = plots.dumbbells(
         {"a": (0.1, 0.2), "b": (0.4, 0.3)}, names=("first", "second"), xlabel="x"
@@ -356,6 +389,30 @@ def test_dumbbells_join_the_two_numbers_of_a_row():
     assert lines["first"] == [0.1, 0.4] and lines["second"] == [0.2, 0.3]
     with pytest.raises(InputError):
         plots.dumbbells({}, names=("a", "b"), xlabel="x")
+
+
+def test_sentences_hold_for_one_for_none_and_for_names_with_commas():
+    assert plots.counted(1, "shadow model") == "1 shadow model"
+    assert plots.counted(0, "class", "classes") == "0 classes"
+    assert plots.counted(2000, "record") == "2,000 records"
+    assert plots.listed([]) == "none"
+    assert plots.listed(["loss"]) == "loss"
+    assert plots.listed(["loss", "entropy"]) == "loss and entropy"
+    assert plots.listed(["DP-SGD, epsilon 1", "mixup"]) == "DP-SGD, epsilon 1; mixup"
+
+
+@pytest.mark.parametrize("bound", [0.0, 1.74, 0.1299, 0.29, 0.5749, 7.9501, -0.0301, 1e-9])
+@pytest.mark.parametrize("digits", [1, 2, 3])
+def test_a_bound_is_never_rounded_to_its_other_side(bound, digits):
+    low, high = plots.at_least(bound, digits), plots.at_most(bound, digits)
+    assert float(low) <= bound + 1e-9 and float(high) >= bound - 1e-9
+    assert float(high) - float(low) < 1.001 * 10.0**-digits
+    assert "-0.00" not in (low, high)
+
+
+def test_a_bound_that_is_not_known_is_a_dash_and_an_infinite_one_says_so():
+    assert plots.at_least(np.nan, 2) == "–"
+    assert plots.at_most(np.inf, 2) == "inf"
 
 
 def test_a_card_says_its_claim_as_text_and_links_the_heading_as_sphinx_names_it():

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ..errors import InputError
+from .labels import untangle
 from .style import FAINT, INK, MEMBER, NONMEMBER, attack_style
 
 _WIDTH, _ROW = 4.8, 0.27
@@ -42,9 +43,10 @@ def dots(
         If there is no row, or a span belongs to none.
     """
     figure, ax = _axes("plots.dots", list(rows), spans, xlabel)
-    for label, x in (lines or {}).items():
+    named = []
+    for label, x in sorted((lines or {}).items(), key=lambda line: line[1]):
         ax.axvline(x, color=FAINT, linestyle="--", linewidth=1)
-        ax.annotate(
+        text = ax.annotate(
             label,
             (x, 1),
             (0, 3),
@@ -54,12 +56,13 @@ def dots(
             fontsize=8.5,
             color=FAINT,
         )
+        named += [text] if label.strip() else []
     for place, (name, values) in enumerate(rows.items()):
         colour = (attack_style(attack or name) or {"color": MEMBER})["color"]
         if spans and name in spans:
             ax.plot(spans[name], (place, place), color=colour, alpha=0.3, linewidth=5)
         ax.plot(values, np.full(np.size(values), place), "o", color=colour, markersize=5, alpha=0.8)
-    return figure
+    return untangle(figure, named)
 
 
 def dumbbells(
@@ -93,7 +96,7 @@ def dumbbells(
     ax.plot(first, y, "o", color=NONMEMBER, markerfacecolor="white", label=names[0], markersize=6)
     ax.plot(second, y, "o", color=MEMBER, label=names[1], markersize=6)
     ax.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2)
-    return figure
+    return untangle(figure)
 
 
 def _axes(caller: str, names: list[str], spans: Mapping | None, xlabel: str):
