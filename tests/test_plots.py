@@ -160,6 +160,26 @@ def test_labels_of_defenses_do_not_lie_on_each_other():
         assert not any(overlap(one, other) for other in boxes[:i])
 
 
+def test_defenses_of_nearly_equal_models_are_told_apart():
+    start = (0.98714, 0.5138)  # digits: all within a hundredth
+    moved = {"early stopping": (0.98157, 0.5114), "L2 1e-3": (0.98614, 0.5101)}
+    masks = {"top-1": (start[0], 0.5143), "label only": (start[0], 0.5003)}
+    front = {4: (0.97792, 0.5049), 10: (0.98121, 0.5074)}
+    with plt.rc_context():
+        plots.use_style()
+        figure = plots.defense_arrows(start, moved | masks, front=front)
+        figure.draw_without_rendering()
+        figure.draw_without_rendering()
+    boxes = sorted(tick_labels(figure.axes[0]), key=lambda box: box.x0)
+    assert len(boxes) > 1
+    assert all(a.x1 + 5 < b.x0 for a, b in pairwise(boxes))
+    for ax in figure.axes:  # and no dashed line is drawn through a name
+        names = [t.get_window_extent().x0 for t in ax.texts if t.get_text().startswith(" ")]
+        dashed = [line for line in ax.lines if line.get_linestyle() == "--"]
+        assert names and dashed
+        assert all(line.get_window_extent().x1 <= min(names) + 1 for line in dashed)
+
+
 def test_defenses_that_stopping_earlier_beats_are_pale():
     ends = {"good": (0.65, 0.55), "poor": (0.65, 0.78)}
     (ax,) = plots.defense_arrows((0.7, 0.8), ends, front={5: (0.6, 0.6)}).axes

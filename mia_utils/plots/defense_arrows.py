@@ -11,11 +11,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ..errors import InputError
+from .labels import untangle
 from .style import FAINT, INK
 
 Point = tuple[float, float]
 _SAME, _ROOM = 1e-9, 0.052
 """Utilities that differ by less are equal; height of a label, as a share of the axis."""
+_MASKS, _COLUMN = 0.05, 0.07
+"""Shares of the axis: where the masks' dots stand, and from the last dot to the names."""
 
 
 def defense_arrows(
@@ -86,22 +89,26 @@ def defense_arrows(
     ax.plot(*start, "o", color=INK, markersize=7, label="no defense", zorder=3)
     _labels(ax, {"no defense": start, **moved}, low, high)
     if strip is not None:
-        strip.axhline(start[1], color=FAINT, linewidth=0.8, linestyle="--")
-        strip.axhline(0.5, color=FAINT, linestyle="--", linewidth=1)
+        # No further than the column of names, so that no line is drawn through one.
+        strip.axhline(start[1], xmax=_MASKS + _COLUMN, color=FAINT, linewidth=0.8, linestyle="--")
+        strip.axhline(0.5, xmax=_MASKS + _COLUMN, color=FAINT, linestyle="--", linewidth=1)
         for end in masks.values():
-            strip.plot(0.05, end[1], "o", color=INK, markersize=5)
-        _labels(strip, {n: (0.05, end[1]) for n, end in masks.items()}, low, high)
+            strip.plot(_MASKS, end[1], "o", color=INK, markersize=5)
+        _labels(strip, {n: (_MASKS, end[1]) for n, end in masks.items()}, low, high)
     ax.set(xlabel=xlabel, ylabel=ylabel)
-    return figure
+    return untangle(figure)
 
 
 def _axes(ax: Axes, start: Point, moved: Mapping[str, Point], front: Mapping) -> None:
-    ax.axhline(0.5, color=FAINT, linestyle="--", linewidth=1)
     x = [start[0], *(p[0] for p in moved.values()), *(p[0] for p in front.values())]
     span = max(max(x) - min(x), 0.02)
     ax.set_xlim(min(x) - 0.08 * span, max(x) + 0.75 * span)  # room for the names at the right
     ticks = MaxNLocator(4).tick_values(min(x), max(x))
     ax.set_xticks([t for t in ticks if min(x) - 0.08 * span <= t <= max(x) + 0.08 * span])
+    left, right = ax.get_xlim()
+    last = max([start[0], *(p[0] for p in moved.values())])
+    end = (last - left) / (right - left) + _COLUMN
+    ax.axhline(0.5, xmax=end, color=FAINT, linestyle="--", linewidth=1)
 
 
 def _limits(ax: Axes, points: list[Point]) -> tuple[float, float]:
@@ -135,7 +142,7 @@ def _labels(ax: Axes, points: Mapping[str, Point], low: float, high: float) -> N
         y += max(low + room / 2 - y[0], 0)
         y -= max(y[-1] - (high - room / 2), 0)
     left, right = ax.get_xlim()
-    column = max(p[0] for p in points.values()) + 0.07 * (right - left)
+    column = max(p[0] for p in points.values()) + _COLUMN * (right - left)
     for name, place in zip(order, y, strict=True):
         x, at = points[name]
         ax.plot([x, column], [at, place], color=FAINT, linewidth=0.5, zorder=0)
