@@ -71,3 +71,41 @@ def faults(name: str, notebook) -> list[str]:
 @pytest.mark.parametrize("name", CHAPTERS)
 def test_what_teaches_is_in_sight_and_little_else(name):
     assert not faults(name, notebooks.read(CHAPTERS[name]))
+
+
+# ---- computed sentences, which hold for any outcome ----
+
+UNREADY = {
+    "a number of epochs that may be 1": r"\{(?:\w+_)?epochs?\} epochs\b",
+    "a plural made by hand: plots.counted": r"\"s\" (?:\*|if)",
+    "a share without the space before %": r":\.\d%\}",
+    "a bound that rounding may move to its other side: plots.at_least, plots.at_most": (
+        r"(?:at (?:least|most)|up to)\s+\{[^{}]*:\.\d[fg]\}"
+    ),
+}
+
+
+def unready(code: str) -> dict[str, list[str]]:
+    sentences = re.sub(r'"\s*\n\s*f?"', "", code)
+    found = {fault: re.findall(pattern, sentences) for fault, pattern in UNREADY.items()}
+    return {fault: hits for fault, hits in found.items() if hits}
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_computed_sentences_are_ready_for_any_number(name):
+    cells = notebooks.code_cells(notebooks.read(CHAPTERS[name]))
+    assert not unready("\n\n".join(c["source"] for c in cells))
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        'f"trained for {exact_epochs} epochs"',
+        'f"{n} pair" + "s" * (n != 1)',
+        'f"{share:.0%} of them"',
+        'f"A step costs at most {step:.1f} plain ones"',
+        'f"changes it by at "\n         f"most {change.max():.4f}."',
+    ],
+)
+def test_sentences_that_one_outcome_would_make_wrong_are_found(code):
+    assert unready(code)
