@@ -115,6 +115,17 @@ def test_bands_reach_from_the_lowest_to_the_highest_target():
         plots.bands([2, 4], {"a": values}, xlabel="M", ylabel="AUC")
 
 
+@pytest.mark.parametrize("height", [0.55, 0.75, 0.95])
+def test_the_legend_of_bands_does_not_lie_on_the_line_of_the_level(height):
+    curve = np.linspace(0.6, 0.9, 4)[:, None]
+    figure = plots.bands(
+        [1, 2, 4, 8], {"perplexity": curve}, xlabel="x", ylabel="AUC", level=("chance", height)
+    )
+    figure.draw_without_rendering()
+    (ax,) = figure.axes
+    assert not overlap(ax.get_legend().get_window_extent(), ax.lines[-1].get_window_extent())
+
+
 def test_accuracy_against_gap_has_the_baselines_line():
     points = {"loss": ([0.1, 0.4], [0.6, 0.8]), "entropy": ([], [])}
     (ax,) = plots.accuracy_against_gap(points).axes

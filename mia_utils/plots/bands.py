@@ -60,7 +60,7 @@ def bands(
     ax.set_xticks(at, [f"{value:g}" for value in at])
     ax.minorticks_off()
     ax.set(xlabel=xlabel, ylabel=ylabel)
-    if len(curves) > 3:
+    if len(curves) > 3 or level is not None:  # inside it would lie on the line of the level
         ax.legend(loc="lower left", bbox_to_anchor=(0, 1.02), ncols=2)
     else:
         ax.legend()
