@@ -8,7 +8,7 @@ from mia_utils.defenses import names, preset
 from mia_utils.evaluation.epsilon import split_epsilon
 from mia_utils.experiments import records as results
 from mia_utils.experiments.experiment import Experiment, run
-from mia_utils.experiments.figure9 import DELTA, as_texts, privacy_and_utility
+from mia_utils.experiments.figure9 import DELTA, Row, as_texts, privacy_and_utility
 
 
 @pytest.fixture(scope="module")
@@ -59,3 +59,8 @@ def test_what_was_not_run_stands_at_the_end_with_its_cost(published):
     assert texts["test accuracy"][2:].str.fullmatch(r"not run: .* core-hours a seed").all()
     promised = texts.set_index("defense")["epsilon promised"]
     assert promised[preset("dp_eps4").title] == "4" and promised["mixup"] == ""
+
+
+def test_a_lower_bound_on_epsilon_is_not_rounded_up():
+    row = Row("none", 1, 1, "fp32", 0.5, 0.5, 0.01, epsilon_low=0.1299)
+    assert as_texts([row])["epsilon at least"].tolist() == ["0.12"]

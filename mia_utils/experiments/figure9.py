@@ -135,6 +135,8 @@ def as_texts(rows: list[Row]):
     """The rows as a pandas.DataFrame of texts, those that were not run at the end."""
     import pandas as pd
 
+    from ..plots import at_least
+
     def number(value: float | None, digits: int) -> str:
         return "" if value is None else f"{value:.{digits}f}"
 
@@ -145,7 +147,7 @@ def as_texts(rows: list[Row]):
             "test accuracy": number(row.test_accuracy, 3) or f"not run: {hours} core-hours a seed",
             "AUC": number(row.auc, 3),
             "TPR at FPR 1 %": number(row.tpr, 4),
-            "epsilon at least": number(row.epsilon_low, 2),
+            "epsilon at least": "" if row.epsilon_low is None else at_least(row.epsilon_low, 2),
             "epsilon promised": number(row.epsilon_promised, 0),
             "seeds": row.seeds or "",
             "epochs": row.epochs or "",
