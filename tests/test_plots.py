@@ -171,6 +171,21 @@ def test_labels_of_defenses_do_not_lie_on_each_other():
         assert not any(overlap(one, other) for other in boxes[:i])
 
 
+def test_names_of_defenses_stay_within_the_axis_however_many_lie_at_its_edge():
+    right = (770, 680, 652, 668, 729, 639, 677, 666, 620, 652, 423, 462, 510, 548, 656, 686)
+    found = (561, 747, 673, 683, 693, 835, 698, 603, 589, 531, 509, 514, 522, 528, 578, 660)
+    pairs = zip(right, found, strict=True)
+    ends = {f"defense {i}": (x / 1000, y / 1000) for i, (x, y) in enumerate(pairs)}
+    with plt.rc_context():
+        plots.use_style()
+        figure = plots.defense_arrows((0.682, 0.696), ends)
+    figure.draw_without_rendering()
+    (ax,) = figure.axes
+    names = [t.get_window_extent() for t in ax.texts if t.get_text().startswith(" ")]
+    assert len(names) == len(ends) + 1
+    assert min(box.y0 for box in names) >= ax.get_window_extent().y0
+
+
 def test_defenses_of_nearly_equal_models_are_told_apart():
     start = (0.98714, 0.5138)  # digits: all within a hundredth
     moved = {"early stopping": (0.98157, 0.5114), "L2 1e-3": (0.98614, 0.5101)}

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from sklearn.isotonic import isotonic_regression
 
 from ..errors import InputError
 from .labels import untangle
@@ -91,7 +92,6 @@ def defense_arrows(
     if strip is not None:
         # No further than the column of names, so that no line is drawn through one.
         strip.axhline(start[1], xmax=_MASKS + _COLUMN, color=FAINT, linewidth=0.8, linestyle="--")
-        strip.axhline(0.5, xmax=_MASKS + _COLUMN, color=FAINT, linestyle="--", linewidth=1)
         for end in masks.values():
             strip.plot(_MASKS, end[1], "o", color=INK, markersize=5)
         _labels(strip, {n: (_MASKS, end[1]) for n, end in masks.items()}, low, high)
@@ -127,20 +127,15 @@ def _beats(end: Point, start: Point, front: Mapping[object, Point]) -> bool:
 
 def _labels(ax: Axes, points: Mapping[str, Point], low: float, high: float) -> None:
     """Names in a column at the right, in the order of their points and never on each other."""
-    room = _ROOM * (high - low)
+    room = min(_ROOM, 1 / len(points)) * (high - low)
     order = sorted(points, key=lambda name: points[name][1])
-    y = np.array([points[name][1] for name in order])
-    for _ in range(200):  # push neighbours apart, and all back into the axis
-        gaps = np.diff(y)
-        close = np.flatnonzero(gaps < room - 1e-12)
-        if not close.size:
-            break
-        for i in close:
-            push = (room - (y[i + 1] - y[i])) / 2
-            y[i] -= push
-            y[i + 1] += push
-        y += max(low + room / 2 - y[0], 0)
-        y -= max(y[-1] - (high - room / 2), 0)
+    # As near to their points as labels may stand that keep their order, `room` apart, in the axis.
+    steps = room * np.arange(len(order))
+    y = steps + isotonic_regression(
+        np.array([points[name][1] for name in order]) - steps,
+        y_min=low + room / 2,
+        y_max=high - room / 2 - steps[-1],
+    )
     left, right = ax.get_xlim()
     column = max(p[0] for p in points.values()) + _COLUMN * (right - left)
     for name, place in zip(order, y, strict=True):
