@@ -129,13 +129,19 @@ def _nbval(path: Path) -> None:
 
 @contextmanager
 def no_file_beyond(most: int):
-    """No file of this process grows beyond a size, as on a full disk; pytest's own log may, after."""
+    """No file of this process grows beyond a size, as on a full disk; pytest's own log may, after.
+
+    Nor do those of processes begun inside, which `coverage` then leaves alone: it writes files.
+    """
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    measured = os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
     resource.setrlimit(resource.RLIMIT_FSIZE, (most, before[1]))
     try:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        if measured is not None:
+            os.environ["COVERAGE_PROCESS_CONFIG"] = measured
 
 
 @pytest.fixture(scope="session")

@@ -56,7 +56,12 @@ def test_the_expected_distortion_is_within_the_budget(outputs, budget):
 
 
 def test_what_it_cannot_do_is_said(outputs):
-    with pytest.raises(InputError, match="budget=0"):
-        memguard(outputs, budget=0)
+    for budget in (0, 2.1, "1", None, float("nan")):
+        with pytest.raises(InputError, match=f"budget={budget!r}; expected an L1 distance"):
+            memguard(outputs, budget=budget)
+    with pytest.raises(InputError, match="seed=-1; expected"):
+        memguard(outputs, seed=-1)
+    with pytest.raises(InputError, match=r"memguard\(outputs\)"):
+        memguard(outputs.logits)
     with pytest.raises(InputError, match="neither members nor evaluated"):
         memguard(outputs.replace(evaluated=np.ones_like(outputs.members)))

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import re
 import sys
 import zipfile
@@ -12,6 +13,7 @@ import pandas as pd
 import pytest
 import torch
 from conftest import ROOT
+from PIL import Image
 from synthetic import gaussian_outputs
 
 from mia_utils import InputError, plots
@@ -21,6 +23,9 @@ from mia_utils.audit.material import read_material
 from mia_utils.audit.models import load_torch, load_weights
 from mia_utils.book import notebooks, pairs, pdf
 from mia_utils.data import Pool, load_dataset
+from mia_utils.data.duplicates import first_copies, near_copies
+from mia_utils.data.memory import check_memory
+from mia_utils.defenses.masking import rounding, top_k
 from mia_utils.evaluation import evaluate, holm
 from mia_utils.evaluation.theorems import correctness_accuracy
 from mia_utils.experiments import records
@@ -42,6 +47,19 @@ def models_of_two():
 
 
 CALLS = {
+    "two and a half classes": (
+        lambda: top_k(TWO, 2.5),
+        "k is 2.5; expected an integer from 1 to the 4 classes",
+    ),
+    "one and a half decimals": (
+        lambda: rounding(TWO, 1.5),
+        "decimals is 1.5; expected an integer from 1 to 17",
+    ),
+    "copies of a number": (lambda: first_copies(np.float32(5)), "records is one number; expected"),
+    "near copies of rows": (
+        lambda: near_copies(np.zeros((2, 3))),
+        "images have shape (2, 3); expected (N, H, W, C)",
+    ),
     "a rate twice": (
         lambda: evaluate(TWO.logits[..., 0], TWO.members, fprs=(0.5, 0.5)),
         "fprs=(0.5, 0.5); expected different false-positive rates",
@@ -135,7 +153,24 @@ def test_what_has_no_meaning_is_refused_by_name(case, nets):
     assert not plt.get_fignums(), "a figure was begun before what is drawn was looked at"
 
 
+def test_a_machine_that_does_not_tell_its_memory_refuses_nothing(monkeypatch):
+    with pytest.raises(InputError, match="the pool takes .* GB, this machine has .*; less"):
+        check_memory(2**60, "the pool", "less")
+    monkeypatch.setattr(os, "sysconf", lambda name: (_ for _ in ()).throw(ValueError(name)))
+    check_memory(2**60, "the pool", "less")
+
+
 # ---- files ----
+
+
+def test_a_broken_block_of_exif_does_not_make_an_image_damaged(tmp_path):
+    pixels = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
+    for label in ("a", "b"):
+        (tmp_path / label).mkdir()
+        image = Image.fromarray(pixels)
+        image.save(tmp_path / label / "1.png", exif=b"Exif\x00\x00no TIFF" if label == "b" else b"")
+    read = read_material(tmp_path).pool.records
+    np.testing.assert_array_equal(read, [pixels, pixels])
 
 
 def test_two_columns_of_labels_that_differ_are_refused_and_equal_ones_read(tmp_path):
@@ -185,8 +220,6 @@ def test_an_array_of_a_format_to_come_is_refused(tmp_path):
 
 
 def test_an_image_that_is_damaged_is_named(tmp_path):
-    from PIL import Image
-
     for label in ("a", "b"):
         (tmp_path / label).mkdir()
         Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(tmp_path / label / "1.png")

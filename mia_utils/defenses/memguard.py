@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from .. import arguments
 from ..attacks.mlp import MLP
 from ..errors import InputError
-from ..outputs import Outputs
+from ..outputs import Outputs, check_outputs
 from ..signals import log_softmax
 from .masking import _released
 
@@ -38,8 +39,9 @@ def memguard(outputs: Outputs, *, budget: float = 0.5, seed: int = 0) -> Outputs
         If the budget is out of range, or a model has too few records that are neither members nor
         evaluated: trained on the audited records, the defense would look better than it is.
     """
-    if not 0 < budget <= 2:
-        raise InputError(f"budget={budget!r}; expected an L1 distance in (0, 2]")
+    check_outputs(outputs, "memguard(outputs)")
+    arguments.number("budget", budget, "an L1 distance in (0, 2]", 0, 2, closed="high")
+    arguments.seed(seed)
     masked = np.empty(outputs.logits.shape, np.float32)
     for model, logits in enumerate(outputs.logits):
         members = outputs.members[model]
