@@ -197,8 +197,8 @@ class EstimatorModel:
     def __init__(self, estimator, classes: tuple[str, ...], floor: float = FLOOR) -> None:
         self.estimator, self.classes, self.floor = estimator, classes, floor
         own = getattr(estimator, "classes_", None)
-        own = np.arange(len(classes)) if own is None else np.asarray(own)
-        if own.ndim != 1 or (own.dtype == object and isinstance(own.flat[0], np.ndarray)):
+        own = np.arange(len(classes)) if own is None else own
+        if any(np.ndim(value) for value in own):
             raise InputError("the classifier answers several questions at once; expected one label")
         places = {name: place for place, name in enumerate(classes)}
         numbers = {str(place): place for place in range(len(classes))}

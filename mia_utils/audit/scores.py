@@ -133,11 +133,6 @@ LEAD = ("lira", "loss")
 """Decided beforehand: the first of these that was run ranks the records and judges the groups."""
 
 
-def names(shadows: bool) -> tuple[str, ...]:
-    """Attacks that could be run with or without reference models."""
-    return tuple(n for n, r in RECIPES.items() if shadows or r.fitted not in ("shadows", "both"))
-
-
 def halves(members: np.ndarray, evaluated: np.ndarray, seed: int) -> Fold:
     """Two halves, each with half of the members and of the non-members; int8 (N,), -1 elsewhere.
 
