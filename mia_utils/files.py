@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import glob
 import hashlib
 import os
 import shutil
@@ -13,6 +14,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from .errors import DiskError
+
+_TOKEN = "[0-9a-f]" * 32  # as a pattern: what a hidden name begins with
 
 
 @contextmanager
@@ -77,6 +80,19 @@ def _beside(path: str | os.PathLike) -> tuple[Path, Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     # The name's end stays: some writers append a suffix that they miss.
     return path, path.with_name(f".{uuid.uuid4().hex}.{path.name}")
+
+
+def remove_pieces(folder: str | os.PathLike, name: str | None = None) -> None:
+    """Remove what killed processes have left of writing the file or folder `name`, or any there.
+
+    To be called where nobody else writes it: what another process is about to rename goes, too.
+    """
+    name = "*" if name is None else glob.escape(name)
+    for piece in Path(folder).glob(f".{_TOKEN}.{name}"):
+        if piece.is_dir():
+            shutil.rmtree(piece, ignore_errors=True)
+        else:
+            piece.unlink(missing_ok=True)
 
 
 def write_if_changed(path: str | os.PathLike, content: bytes) -> bool:

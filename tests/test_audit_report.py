@@ -133,7 +133,7 @@ def test_a_disk_that_fills_up_leaves_the_earlier_report(report, tmp_path):
 
 def test_what_a_killed_audit_left_goes_with_the_next_one(report, tmp_path):
     for name in ("report.html", "limits.xml"):
-        (tmp_path / f".0123.{name}").write_text("half")
+        (tmp_path / f".{'0' * 32}.{name}").write_text("half")
     names = {path.name for path in report.save(tmp_path)} | {"limits.xml"}
     write_junit(tmp_path / "limits.xml", "audit", [], report.content)
     assert {path.name for path in tmp_path.iterdir()} == names

@@ -12,6 +12,7 @@ from mia_utils.errors import DiskError
 from mia_utils.files import (
     file_sha256,
     one_line_disk_errors,
+    remove_pieces,
     whole_file,
     whole_folder,
     write_if_changed,
@@ -26,6 +27,25 @@ def test_a_file_is_there_only_when_its_block_has_ended(tmp_path):
         assert partial.parent == path.parent and not path.exists()
     assert np.load(path).tolist() == [0, 1, 2]
     assert os.listdir(path.parent) == ["array.npy"]
+
+
+@pytest.mark.parametrize("whole", [whole_file, whole_folder])
+def test_what_a_killed_write_left_goes_and_nothing_else(tmp_path, whole):
+    path, other = tmp_path / "limits[1].xml", tmp_path / "limits1.xml"
+    pieces = []
+    for killed in (path, other):
+        with pytest.raises(RuntimeError), whole(killed) as partial:
+            pieces.append(partial)
+            raise RuntimeError
+    for piece in pieces:
+        piece.mkdir() if whole is whole_folder else piece.write_text("half")
+    own = tmp_path / ".my.limits[1].xml"
+    own.write_text("somebody's")
+    path.touch()
+    remove_pieces(tmp_path, path.name)
+    assert not pieces[0].exists() and pieces[1].exists() and path.exists()
+    remove_pieces(tmp_path)
+    assert not pieces[1].exists() and own.exists()
 
 
 @pytest.mark.parametrize("whole", [whole_file, whole_folder])

@@ -528,7 +528,7 @@ def test_what_a_killed_call_left_of_a_page_goes_with_the_next(tmp_path):
     root = repository(tmp_path / "repo", source())
     ran = write(executed({"dataset": "digits"}), tmp_path / "01_a.ipynb")
     (root / "book/runs/digits").mkdir(parents=True)
-    (root / "book/runs/digits/.0123.01_a.ipynb").write_text("half")
+    (root / f"book/runs/digits/.{'0' * 32}.01_a.ipynb").write_text("half")
     page, _ = publish.publish(ran, root)
     assert list(page.parent.iterdir()) == [page]
 
@@ -549,7 +549,7 @@ def test_killed_at_any_change_a_merge_leaves_nothing_that_the_next_call_takes_fo
     (source / f"records/{old}.jsonl").unlink()
     (source / f"signals/{old}.npz").rename(source / f"signals/{new}.npz")
     for folder, text in ((source, ""), (before, (before / f"records/{old}.jsonl").read_text())):
-        (folder / f"records/.0123.{old}.jsonl").write_text(text)
+        (folder / f"records/.{'0' * 32}.{old}.jsonl").write_text(text)
 
     def merged(name, killed_at=0):
         shutil.copytree(before, tmp_path / name)

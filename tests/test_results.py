@@ -169,7 +169,7 @@ def test_a_full_disk_is_named_with_the_file_and_leaves_none(finished, tmp_path):
 
 def test_what_a_killed_call_left_is_no_record(finished, tmp_path):
     path = finished.save(tmp_path)
-    (path.parent / f".0123.{path.name}").write_text(path.read_text()[:50])
+    (path.parent / f".{'0' * 32}.{path.name}").write_text(path.read_text()[:50])
     assert set(results.read(tmp_path)["run"]) == {path.stem}
 
 

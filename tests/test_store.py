@@ -304,7 +304,7 @@ def test_what_a_kill_left_of_storing_a_model_goes_when_it_is_trained(pool, masks
     (spec, _) = specifications(
         pool, masks.members, "mlp", FAST, seed=0, precision="fp32", device="cpu"
     )
-    partial = tmp_path / "models" / f".0123.{spec.name}"
+    partial = tmp_path / "models" / f".{'0' * 32}.{spec.name}"
     partial.mkdir(parents=True)
     (partial / "logits.npy").write_text("half")
     trained(pool, masks, tmp_path)

@@ -8,7 +8,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from ..errors import InputError
-from ..files import one_line_disk_errors, whole_file
+from ..files import one_line_disk_errors, remove_pieces, whole_file
 
 _FORM = re.compile(
     r"\s*(?P<figure>tpr|auc|epsilon|precision)\s*(?:@\s*(?P<rate>[0-9.eE+-]+))?\s*>\s*"
@@ -114,8 +114,7 @@ def write_junit(path: str | Path, suite: str, outcomes: list[Outcome], content: 
     ElementTree.indent(root)
     path = Path(path)
     with one_line_disk_errors(path, "--junit FILE"):
-        for piece in path.parent.glob(f".*.{path.name}"):
-            piece.unlink()  # left by an audit that was killed
+        remove_pieces(path.parent, path.name)
         with whole_file(path) as partial:
             ElementTree.ElementTree(root).write(partial, encoding="utf-8", xml_declaration=True)
 

@@ -15,7 +15,7 @@ from typing import TextIO
 import numpy as np
 
 from ..errors import InputError
-from ..files import one_line_disk_errors, whole_file
+from ..files import one_line_disk_errors, remove_pieces, whole_file
 from ..naming import is_number
 from .answers import AuditData
 from .gate import Limit, Outcome
@@ -225,8 +225,8 @@ class AuditReport:
             folder.mkdir(parents=True, exist_ok=True)
             # Each is written beside and renamed when all are there: what a full disk leaves is the
             # earlier report or this one. A link of that name is replaced, not followed.
-            for piece in (piece for name in files for piece in folder.glob(f".*.{name}")):
-                piece.unlink()  # left by an audit that was killed
+            for name in files:
+                remove_pieces(folder, name)
             with ExitStack() as together:
                 for name, write in files.items():
                     partial = together.enter_context(whole_file(folder / name))

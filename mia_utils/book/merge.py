@@ -14,9 +14,9 @@ from pathlib import Path
 
 from ..errors import InputError
 from ..experiments.experiment import Experiment
-from ..experiments.records import ALL_BYTES, KEY, read_run
+from ..experiments.records import ALL_BYTES, KEY, read_run, run_files
 from ..experiments.verify import UNTIMED
-from ..files import one_line_disk_errors, whole_file
+from ..files import one_line_disk_errors, remove_pieces, whole_file
 from ..parameters import check
 from . import notebooks
 from .grid import combinations, read_grid
@@ -75,7 +75,7 @@ def asked_for(source: Path, experiments: Iterable[Experiment]) -> set[str]:
         for precision in ("fp32", "bf16") if auto else (experiment.precision,):
             wanted.add(_key(experiment, precision))
     found = set()
-    for path in _runs(source):
+    for path in run_files(source):
         first = read_run(path)[0]
         if _key(Experiment.of(first), first["precision"]) in wanted:
             found.add(path.stem)
@@ -111,8 +111,8 @@ def merge(
         the signals would exceed `ALL_BYTES`. Then nothing is copied.
     """
     source, destination = Path(source), Path(destination)
-    made = {path.stem: read_run(path) for path in _runs(source)}
-    there = {path.stem: read_run(path) for path in _runs(destination)}
+    made = {path.stem: read_run(path) for path in run_files(source)}
+    there = {path.stem: read_run(path) for path in run_files(destination)}
     absent = sorted(set(named) - set(made))
     if absent:
         raise InputError(f"no run {absent[0]} in {source}/records; it has {len(made)} runs")
@@ -142,11 +142,6 @@ def merge(
     return plan
 
 
-def _runs(folder: Path) -> list[Path]:
-    """The files of records, without what a killed process has left of one under a hidden name."""
-    return sorted(folder.glob("records/[!.]*.jsonl"))
-
-
 def _measured(rows: list[dict]) -> list[dict]:
     """Records without what only says how they were made."""
     return [{k: v for k, v in row.items() if k not in UNTIMED} for row in rows]
@@ -173,7 +168,7 @@ def _copy(plan: Merge, source: Path, destination: Path, dry_run: bool) -> None:
     signals = {run: source / "signals" / f"{run}.npz" for run in plan.new}
     signals = {run: path for run, path in signals.items() if path.exists()}
     gone = {*plan.replaced, *signals}
-    kept = [p for p in destination.glob("signals/*.npz") if p.stem not in gone]
+    kept = [p for p in destination.glob("signals/[!.]*.npz") if p.stem not in gone]
     size = sum(path.stat().st_size for path in [*kept, *signals.values()])
     if size > ALL_BYTES:
         raise InputError(f"{size:,} bytes of signals; at most {ALL_BYTES:,} are published")
@@ -191,7 +186,9 @@ def _copy(plan: Merge, source: Path, destination: Path, dry_run: bool) -> None:
                     together.enter_context(whole_file(path)).write_bytes(content)
         for run in plan.replaced:
             (destination / f"records/{run}.jsonl").unlink(missing_ok=True)
-        published = {path.stem for path in _runs(destination)}
-        for path in (*destination.glob("signals/*.npz"), *destination.glob("records/.*.jsonl")):
-            if path.stem not in published:  # pieces of killed calls, too
+        for kind in ("records", "signals"):
+            remove_pieces(destination / kind)
+        published = {path.stem for path in run_files(destination)}
+        for path in destination.glob("signals/*.npz"):
+            if path.stem not in published:
                 path.unlink()

@@ -19,7 +19,7 @@ from nbformat import NotebookNode, from_dict
 from nbformat.v4 import new_code_cell, new_markdown_cell
 
 from ..errors import InputError
-from ..files import one_line_disk_errors, write_if_changed
+from ..files import one_line_disk_errors, remove_pieces, write_if_changed
 from ..parameters import check
 from . import notebooks, same, state
 from .execute import KERNEL, as_bytes
@@ -376,8 +376,7 @@ def publish(
         return path, not path.exists() or path.read_bytes() != content
     with one_line_disk_errors(path, "--root"):
         changed = write_if_changed(path, content)
-        for piece in path.parent.glob(f".*.{path.name}"):  # of a call that was killed
-            piece.unlink()
+        remove_pieces(path.parent, path.name)
     return path, changed
 
 

@@ -138,12 +138,12 @@ def _architecture(name: str) -> str:
 def _tables(values: Mapping) -> dict[str, str]:
     if "records" not in values and not values.get("tables"):
         return {}
-    from ..experiments.records import published
+    from ..experiments.records import published, run_files
 
     found = {}
     if "records" in values:
         folder = Path(values["records"] or published())
-        found["records"] = _files_hash(folder.glob("records/[!.]*.jsonl"))
+        found["records"] = _files_hash(run_files(folder))
     for name in values.get("tables", ()):
         path = published() / f"{name}.csv"
         if not path.is_file():

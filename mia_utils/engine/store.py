@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from functools import lru_cache
@@ -15,7 +14,7 @@ import numpy as np
 
 from ..data.archive import DAMAGED
 from ..errors import InputError
-from ..files import one_line_disk_errors, whole_file, whole_folder
+from ..files import one_line_disk_errors, remove_pieces, whole_file, whole_folder
 from ..paths import store_root
 from .folders import RECORD, damage, read_record, remove_folder, write_record
 from .lease import lease
@@ -120,8 +119,7 @@ class Store:
 
     def clean(self, name: str) -> None:
         """Remove what killed processes left of storing a model; for the holder of its lease."""
-        for partial in (self.root / "models").glob(f".*.{name}"):
-            shutil.rmtree(partial, ignore_errors=True)
+        remove_pieces(self.root / "models", name)
 
     def discard(self, name: str) -> None:
         """Delete a model, if it is there."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ..errors import InputError
 from ..files import write_if_changed
-from .records import LAYOUT, SCHEMA, check
+from .records import LAYOUT, SCHEMA, check, run_files
 
 _RATES = {"10pct": "0.1", "1pct": "0.01", "01pct": "0.001"}
 _OLD = re.compile(r"tpr_at_fpr(10pct|1pct|01pct)(?=_|$)")
@@ -48,7 +48,7 @@ def migrate(folder: str | os.PathLike) -> list[Path]:
     """
     folder = Path(folder)
     written: dict[Path, bytes] = {}
-    paths = sorted(folder.glob("records/[!.]*.jsonl"))
+    paths = run_files(folder)
     if not paths:
         raise InputError(f"no records in {folder}/records; expected a folder such as book/results")
     for path in paths:

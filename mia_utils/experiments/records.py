@@ -123,12 +123,17 @@ def published() -> Path:
     """
     given = os.environ.get("MIA_RESULTS_PUBLISHED")
     root = Path(given).expanduser() if given else Path(__file__).parents[2] / "book/results"
-    if not any(root.glob("records/[!.]*.jsonl")):
+    if not run_files(root):
         raise InputError(
             f"no published records in {root}/records; run this from the book's repository, or "
             "let MIA_RESULTS_PUBLISHED name a folder with records/RUN.jsonl"
         )
     return root
+
+
+def run_files(folder: str | os.PathLike) -> list[Path]:
+    """The files of records below a results folder, without pieces (hidden) of killed writes."""
+    return sorted(Path(folder).glob("records/[!.]*.jsonl"))
 
 
 # ---- one record --------------------------------------------------------------------------------
@@ -327,8 +332,7 @@ def read(folder: str | os.PathLike | None = None):
     import pandas as pd
 
     folder = published() if folder is None else Path(folder)
-    paths = sorted(folder.glob("records/[!.]*.jsonl"))
-    records = [record for path in paths for record in read_run(path)]
+    records = [record for path in run_files(folder) for record in read_run(path)]
     frame = pd.DataFrame(records, columns=list(SCHEMA))
     floats = [name for name, column in SCHEMA.items() if column.kind is float]
     frame = frame.astype(dict.fromkeys(floats, float))
