@@ -2,25 +2,51 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Collection, Iterable
 from numbers import Integral, Real
+from typing import NoReturn
 
 import numpy as np
 
-from .errors import InputError
+from .errors import InputError, shown
+
+
+def refuse(name: str, value, expected: str) -> NoReturn:
+    """InputError that names an argument, its value, and what was expected."""
+    raise InputError(f"{name}={shown(value)}; expected {expected}")
 
 
 def one_of(name: str, value, choices: Collection[str]) -> None:
     """InputError unless `value` is one of the texts."""
     if not (isinstance(value, str) and value in choices):
-        raise InputError(f"{name}={value!r}; expected one of {', '.join(map(repr, choices))}")
+        refuse(name, value, f"one of {', '.join(map(repr, choices))}")
+
+
+def text(name: str, value) -> None:
+    """InputError unless `value` is a text."""
+    if not isinstance(value, str):
+        refuse(name, value, "a text")
+
+
+def several(name: str, value, expected: str) -> tuple:
+    """The elements of a sequence; InputError for a text or a single value."""
+    if isinstance(value, (str, bytes, dict)) or not isinstance(value, Iterable):
+        refuse(name, value, expected)
+    return tuple(value)
+
+
+# ---- numbers ------------------------------------------------------------------------------------
 
 
 def number(name: str, value, expected: str, low: float, high: float, *, closed: str = "") -> None:
     """InputError unless `value` is a number between `low` and `high`; `closed` names the ends that
     may be reached, "low" and "high"."""
-    if not (isinstance(value, Real) and _between(value, low, high, closed)):
-        raise InputError(f"{name}={value!r}; expected {expected}")
+    if isinstance(value, bool) or not (
+        isinstance(value, Real) and _between(value, low, high, closed)
+    ):
+        refuse(name, value, expected)
 
 
 def _between(value, low: float, high: float, closed: str) -> bool:
@@ -31,30 +57,6 @@ def _between(value, low: float, high: float, closed: str) -> bool:
     )
 
 
-def seed(value) -> None:
-    """InputError unless `value` is a seed: an integer of at least 0."""
-    count("seed", value, least=0)
-
-
-def several(name: str, value, expected: str) -> tuple:
-    """The elements of a sequence; InputError for a text or a single value."""
-    if isinstance(value, (str, bytes, dict)) or not isinstance(value, Iterable):
-        raise InputError(f"{name}={value!r}; expected {expected}")
-    return tuple(value)
-
-
-def text(name: str, value) -> None:
-    """InputError unless `value` is a text."""
-    if not isinstance(value, str):
-        raise InputError(f"{name}={value!r}; expected a text")
-
-
-def count(name: str, value, least: int = 1) -> None:
-    """InputError unless `value` is an integer of at least `least`."""
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
-        raise InputError(f"{name}={value!r}; expected an integer of at least {least}")
-
-
 def threshold(
     value, expected: str = "a number", low: float = -np.inf, high: float = np.inf
 ) -> None:
@@ -63,3 +65,71 @@ def threshold(
     ends = ("low" if low == -np.inf else "") + ("high" if high == np.inf else "")
     if value is not None:
         number("threshold", value, expected, low, high, closed=ends)
+
+
+def count(name: str, value, least: int = 1, *, bits: int = 63) -> int:
+    """`value` as a Python int; InputError unless it is an integer of at least `least`, and of no
+    more bits than that."""
+    whole = isinstance(value, Integral) and not isinstance(value, bool)
+    if not whole or not least <= int(value) < 2**bits:
+        refuse(name, value, f"an integer of at least {least}, below 2**{bits}")
+    return int(value)
+
+
+def seed(value, *, bits: int = 32) -> int:
+    """A seed as a Python int; InputError unless it is one that every generator takes.
+
+    scikit-learn's have 32 bits. Masks were published for wider ones, and a training takes any
+    (`training.config.as_seed`): its noise must not be guessed.
+    """
+    return count("seed", value, least=0, bits=bits)
+
+
+def as_number(name: str, value, expected: str) -> float:
+    """A finite number as a Python float, whatever kind of number it came as.
+
+    Raises
+    ------
+    InputError
+        If it is no number, or not finite.
+
+    >>> as_number("lr", 1, "a positive number")
+    1.0
+    """
+    if isinstance(value, str):
+        refuse(name, value, f"{expected}{_unquoted(value)}")
+    try:
+        number = math.nan if isinstance(value, (bool, np.bool_)) else float(value)
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        number = math.nan
+    if not math.isfinite(number):
+        refuse(name, value, expected)
+    return number
+
+
+def _unquoted(text: str) -> str:
+    """How to write a number that arrived as a text."""
+    if found := re.fullmatch(r"\s*([-+]?\d+)(\.\d*)?[eE]([-+]?)(\d+)\s*", text):
+        whole, part, sign, power = found.groups()
+        return f" (YAML needs {whole}{part or '.0'}e{sign or '+'}{power})"
+    try:
+        float(text)
+    except ValueError:
+        return ""
+    return f" (a number, not a text: {text.strip()} without quotes)"
+
+
+def as_integer(
+    name: str, value, expected: str, least: float = -math.inf, most: float = math.inf
+) -> int:
+    """A whole number from `least` to `most` as a Python int: 5.0 is 5.
+
+    Raises
+    ------
+    InputError
+        If it is none.
+    """
+    number = as_number(name, value, expected)
+    if number != int(number) or not least <= number <= most:
+        refuse(name, value, expected)
+    return int(value)

@@ -7,7 +7,7 @@ from typing import cast
 
 import numpy as np
 
-from .errors import InputError
+from .errors import InputError, shown
 
 FILLED_IN = cast("np.ndarray", None)
 """Default of a field that may be left out when an object is made, and is there once it is."""
@@ -48,8 +48,18 @@ def as_array(value, name: str) -> np.ndarray:
     if array.dtype.name == "bfloat16":
         array = array.astype(np.float32)
     if array.dtype.kind not in "biufU":
-        raise InputError(f"{name}: {kind} of dtype {array.dtype}; expected an array of numbers")
+        odd = next((f", {shown(item)} in it" for item in array.flat if _is_odd(item)), "")
+        raise InputError(
+            f"{name}: {kind} of dtype {array.dtype}{odd}; expected an array of numbers"
+        )
     return array
+
+
+def _is_odd(item) -> bool:
+    """Is it a reason why an array of objects is none of numbers?"""
+    if isinstance(item, int):
+        return not -(2**63) <= item < 2**64
+    return not isinstance(item, (float, np.number, np.bool_))
 
 
 def _of_tensor(tensor) -> np.ndarray:
@@ -89,7 +99,7 @@ def as_bool(value, name: str) -> np.ndarray:
     bad = (array != 0) & (array != 1)
     if bad.any():
         raise InputError(
-            f"{name} have dtype {array.dtype} and hold {array[bad].flat[0].item()!r}; expected "
+            f"{name} have dtype {array.dtype} and hold {shown(array[bad].flat[0].item())}; expected "
             f"bool, or 0 and 1: write {name} == 1, or whatever tells a member"
         )
     return array.astype(bool)
@@ -110,14 +120,14 @@ def as_integers(value, name: str) -> np.ndarray:
         bad = ~(np.abs(array) < 2**53) | (array != np.rint(array))
         if bad.any():
             found = array[bad].flat[0].item()
-            raise InputError(f"{name} are {array.dtype} and hold {found!r}; expected integers")
+            raise InputError(f"{name} are {array.dtype} and hold {shown(found)}; expected integers")
     if array.size and array.dtype.kind == "u" and array.max() > np.iinfo(np.int64).max:
         raise InputError(f"{name} hold {array.max()}; expected integers of at most 63 bits")
     return array.astype(np.int64, copy=False)
 
 
 def _first(texts: np.ndarray) -> str:
-    return f" ({texts.flat[0].item()!r}, ...)" if texts.size else ""
+    return f" ({shown(texts.flat[0].item())}, ...)" if texts.size else ""
 
 
 _BLOCK = 2**24  # bytes of a memory-mapped file that are resident at once

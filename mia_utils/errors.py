@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import unicodedata
 
 
@@ -16,6 +17,25 @@ def printable(text: str) -> str:
         ascii(character)[1:-1] if unicodedata.category(character) in breaking else character
         for character in text
     )
+
+
+_LONGEST = 200
+_MOST_DIGITS = 100
+
+
+def shown(value: object) -> str:
+    """`repr(value)` on one line for a message, shortened where it is long; it never raises.
+
+    >>> shown(0.5), shown(10**5000), shown("x" * 1000)[-6:]
+    ('0.5', 'an integer of 5001 digits', 'xxx...')
+    """
+    try:
+        if isinstance(value, int) and abs(value) >= 10**_MOST_DIGITS:  # Python may not write it out
+            return f"an integer of {int(math.log10(abs(value))) + 1} digits"
+        text = " ".join(line.strip() for line in repr(value).splitlines())
+    except Exception:  # of the value's own code, or of a number inside that is too long: anything
+        return f"a value of type {type(value).__name__}"
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
 class InputError(ValueError):

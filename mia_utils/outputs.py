@@ -14,7 +14,7 @@ import numpy as np
 from .arrays import FILLED_IN, as_array, as_bool, rows_of
 from .data import Pool
 from .data.archive import DAMAGED, one_line, read_arrays
-from .errors import InputError, InputWarning
+from .errors import InputError, InputWarning, shown
 from .files import one_line_disk_errors, whole_file
 from .naming import class_numbers, id_numbers, member_mask
 from .reading import FLOOR, doubts, read_logits, read_probabilities, sample
@@ -362,7 +362,7 @@ def positions(chosen, size: int, name: str) -> np.ndarray:
         if chosen.dtype.kind == "f" and chosen.size == 0:  # an empty list
             chosen = chosen.astype(np.int64)
         if chosen.dtype.kind not in "biu":
-            raise InputError(f"select({name}={chosen!r}); expected positions or a bool mask")
+            raise InputError(f"select({name}={shown(chosen)}); expected positions or a bool mask")
     try:
         found = np.atleast_1d(np.arange(size)[chosen])
     except IndexError:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from numbers import Integral, Real
 
-from .errors import InputError
+from .errors import InputError, shown
 from .naming import is_number
 
 _PRECISIONS = ("fp32", "bf16", "auto")
@@ -58,14 +58,18 @@ def _number(value) -> int | float:
     return int(value) if isinstance(value, Integral) else float(value)
 
 
-def _whole(least: int | None = None) -> Kind:
+def _whole(least: float = -math.inf, below: float = math.inf, bounds: str = "") -> Kind:
     def read(value) -> int:
         number = _number(value)
-        if number != int(number) or (least is not None and number < least):
+        if number != int(number) or not least <= number < below:
             raise ValueError
         return int(number)
 
-    return Kind("an integer" if least is None else f"an integer of at least {least}", read)
+    return Kind(f"an integer{bounds}", read)
+
+
+def _at_least(least: int) -> Kind:
+    return _whole(least, bounds=f" of at least {least}")
 
 
 def _real(low: float, high: float, expected: str) -> Kind:
@@ -167,9 +171,9 @@ def _settings(value) -> dict:
 
 
 _NAME = _text(name=True)
-_TEXTS, _COUNTS = _several(_NAME, "('top1', 'top3')"), _several(_whole(1), "(1, 2, 5)")
+_TEXTS, _COUNTS = _several(_NAME, "('top1', 'top3')"), _several(_at_least(1), "(1, 2, 5)")
 _LEAST = {
-    **dict.fromkeys(("seed", "pool_records"), 0),
+    "pool_records": 0,
     **dict.fromkeys(("epochs", "exact_epochs", "dp_epochs", "iterations"), 1),
     **dict.fromkeys(("shadow_models", "targets", "exact_records", "k"), 1),
     **dict.fromkeys(("asked", "walked", "probes", "audits", "characters", "documents", "width"), 1),
@@ -181,9 +185,10 @@ _LEAST = {
 KINDS: dict[str, Kind] = {
     **dict.fromkeys(("dataset", "architecture", "defense"), _NAME),
     **dict.fromkeys(("shadow_dataset", "shadow_architecture", "shadow_defense", "text"), _text()),
-    **{name: _whole(least) for name, least in _LEAST.items()},
+    **{name: _at_least(least) for name, least in _LEAST.items()},
     **dict.fromkeys(("masks", "trainings", "tables"), _TEXTS),
     **dict.fromkeys(("units", "shorter", "text_epochs", "widths"), _COUNTS),
+    "seed": _whole(0, 2**32, " of at least 0, below 2**32"),
     "precision": _text(_PRECISIONS),
     "records": _text(),
     "settings": Kind("a mapping, such as {'lr_drop': 40}", _settings),
@@ -223,7 +228,7 @@ def _read(name: str, value, kind: Kind):
             else ""
         )
         told = more or f"expected {kind.expected}"
-        raise InputError(f"parameter {name} = {value!r}: {told}") from None
+        raise InputError(f"parameter {name} = {shown(value)}: {told}") from None
 
 
 def _kind(name: str, default) -> Kind:

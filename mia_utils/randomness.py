@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .errors import InputError
+from .errors import InputError, shown
 
 if TYPE_CHECKING:
     import torch
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def _entropy(seed: int, stream: str, parts: tuple[int | str, ...]) -> np.random.SeedSequence:
     """256 bits that follow from all that names a stream, and from nothing less."""
     if not isinstance(seed, Integral) or isinstance(seed, bool) or seed < 0:
-        raise InputError(f"seed={seed!r}; expected an integer >= 0")
+        raise InputError(f"seed={shown(seed)}; expected an integer >= 0")
     named = [int(seed), stream, *(p if isinstance(p, str) else int(p) for p in parts)]
     digest = hashlib.sha256(json.dumps(named).encode()).digest()
     return np.random.SeedSequence(int.from_bytes(digest, "big"))

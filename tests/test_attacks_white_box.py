@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from mia_utils import TrainConfig, load_dataset, load_model, quarter_masks, train
+from mia_utils import (
+    BoundaryAttack,
+    Outputs,
+    TrainConfig,
+    load_dataset,
+    load_model,
+    quarter_masks,
+    train,
+)
 from mia_utils.attacks import GradientAttack, LossAttack
 from mia_utils.attacks.white_box import FEATURES, gradient_norms
 from mia_utils.errors import InputError
@@ -48,6 +56,17 @@ def test_norms_are_those_of_single_backward_passes(architecture, tmp_path):
         torch.nn.functional.cross_entropy(logits, torch.from_numpy(pool.labels[[i]])).backward()
         slow = [float(p.grad.norm()) for p in model.parameters()]
         np.testing.assert_allclose(np.exp(row), slow, rtol=2e-3, atol=1e-9)
+
+
+@pytest.mark.parametrize("attack", [BoundaryAttack, GradientAttack])
+def test_a_fit_that_cannot_be_made_is_refused_as_a_fit(attack):
+    pool = load_dataset("digits")
+    n = len(pool)
+    nameless = Outputs(np.zeros((1, n, 10), np.float32), pool.labels, np.arange(n)[None] % 2 == 0)
+    for call in ("fit", "score"):
+        with pytest.raises(InputError, match=rf"{attack.__name__}\.{call}\(") as told:
+            getattr(attack(pool), call)(nameless)
+        assert str(told.value).count("score(") == (call == "score")
 
 
 def test_a_loss_that_rounds_to_zero_still_has_a_gradient(trained):

@@ -49,11 +49,11 @@ def models_of_two():
 CALLS = {
     "two and a half classes": (
         lambda: top_k(TWO, 2.5),
-        "k is 2.5; expected an integer from 1 to the 4 classes",
+        "k=2.5; expected an integer from 1 to the 4 classes",
     ),
     "one and a half decimals": (
         lambda: rounding(TWO, 1.5),
-        "decimals is 1.5; expected an integer from 1 to 17",
+        "decimals=1.5; expected an integer from 1 to 17",
     ),
     "copies of a number": (lambda: first_copies(np.float32(5)), "records is one number; expected"),
     "near copies of rows": (

@@ -107,7 +107,10 @@ def test_this_python_is_a_corpus():
         (lambda p: read_corpus(p / "nowhere"), "no folder .*nowhere"),
         (lambda p: read_corpus(p, documents=2), "holds 0 distinct documents of 256"),
         (lambda p: read_corpus(p, length=5, least=6), "expected 1 <= least <= length"),
-        (lambda p: read_corpus(p, documents=1), "documents=1; expected at least 2"),
+        (
+            lambda p: read_corpus(p, documents=1),
+            "documents=1; expected a number of documents, at least 2",
+        ),
         (lambda p: Corpus.of(["some text", ""]), "document 1 is empty"),
         (lambda p: Corpus.of(["x", "some text"]), "document 0 has one token"),
         (lambda p: Corpus.of([]), "there are no documents"),

@@ -100,7 +100,7 @@ class Attack(BaseEstimator):
         """
         arguments.threshold(self.threshold)
         if hasattr(self, "seed"):
-            arguments.count("seed", self.seed, least=0)
+            arguments.seed(self.seed)
 
     def fit(self, shadow: Outputs | None = None, population: Outputs | None = None) -> Self:
         """Take the threshold from the evaluated pairs of the shadow models, unless set by hand.

@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import RobustScaler
 
 from .. import arguments
-from ..errors import InputError
+from ..errors import InputError, shown
 from ..outputs import Outputs, check_outputs
 from .alignment import check_population, rows_in
 from .base import Attack, Needs
@@ -74,7 +74,7 @@ class StackedAttack(Attack):
             and attacks
             and all(isinstance(attack, Attack) for attack in attacks)
         ):
-            raise InputError(f"attacks is {attacks!r}; expected a list of at least one Attack")
+            raise InputError(f"attacks is {shown(attacks)}; expected a list of at least one Attack")
         for attack in attacks:
             attack.check_arguments()
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 import os
 from typing import Self
 
-import numpy as np
-
 from ..data import Pool
 from ..engine.store import Store
-from ..errors import InputError
+from ..errors import InputError, shown
 from ..outputs import Outputs, check_stored
 from .base import Attack
 
@@ -42,16 +40,10 @@ class StoredModelAttack(Attack):
     def check_arguments(self) -> None:
         super().check_arguments()
         if not isinstance(self.pool, Pool):
-            raise InputError(f"pool is {self.pool!r}; expected a Pool, as load_dataset gives it")
+            raise InputError(
+                f"pool is {shown(self.pool)}; expected a Pool, as load_dataset gives it"
+            )
 
-    def score(self, target: Outputs) -> np.ndarray:
-        """Scores, float64 (M, N), NaN where the pair is not evaluated.
-
-        Raises
-        ------
-        InputError
-            If the outputs carry no names of stored models, or come from another pool.
-        """
-        self.check_arguments()
-        check_stored(target, self.pool, f"{type(self).__name__}.score(target)")
-        return super().score(target)
+    def _check_answers(self, answers, where: str) -> Outputs:
+        """`answers`, if they carry names of stored models and are of this pool."""
+        return check_stored(answers, self.pool, f"{type(self).__name__}.{where}")

@@ -14,7 +14,7 @@ from .. import arguments, signals
 from ..data import Pool
 from ..engine.store import Store
 from ..errors import InputError
-from ..outputs import Outputs, check_stored
+from ..outputs import Outputs
 from .base import Needs
 from .stored import StoredModelAttack
 
@@ -151,7 +151,6 @@ class GradientAttack(StoredModelAttack):
         if shadow is None:
             raise InputError("GradientAttack.fit got no shadow models; pass shadow=")
         self._check_both_kinds(shadow)
-        check_stored(shadow, self.pool, "GradientAttack.fit(shadow)")
         x = np.concatenate([self._rows(shadow, model) for model in range(len(shadow))])
         truth = shadow.members[shadow.evaluated]
         self.regression_ = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))

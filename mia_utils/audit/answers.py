@@ -12,7 +12,7 @@ import numpy as np
 
 from .. import arguments
 from ..arrays import as_numbers
-from ..errors import InputError
+from ..errors import InputError, shown
 from ..outputs import Outputs, check_outputs
 from ..text.outputs import TokenOutputs
 from .tables import (
@@ -85,7 +85,7 @@ class AuditData:
         """
         n = check_outputs(outputs, "AuditData.of(outputs)").labels.size
         if not isinstance(groups, (Mapping, type(None))):
-            raise InputError(f"groups are {groups!r}; expected a mapping from names to values")
+            raise InputError(f"groups are {shown(groups)}; expected a mapping from names to values")
         names = outputs.ids.astype(str) if names is None else np.asarray(names).astype(str)
         read = {name: _texts(values) for name, values in (groups or {}).items()}
         for name, values in {"names": names, **read}.items():

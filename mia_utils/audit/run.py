@@ -88,8 +88,6 @@ def audit(
         )
     data = _one_model(data, which)
     arguments.seed(seed)
-    if seed >= 2**32:  # scikit-learn takes no more
-        raise InputError(f"seed={seed}; expected an integer below 2**32")
     rates = arguments.several("rates", rates, "false-positive rates between 0 and 1")
     if not rates:
         raise InputError("rates are empty; expected false-positive rates between 0 and 1")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import InputError, printable
+from ..errors import InputError, printable, shown
 from ..paths import data_root
 from .archive import read_archive
 from .catalog import CATALOG, DOWNLOADED, EMBEDDED
@@ -64,9 +64,9 @@ def load_dataset(
     (8, 8, 1)
     """
     if on_damaged not in ("error", "skip"):
-        raise InputError(f"on_damaged={on_damaged!r}; expected 'error' or 'skip'")
+        raise InputError(f"on_damaged={shown(on_damaged)}; expected 'error' or 'skip'")
     if size is not None and (not isinstance(size, Integral) or isinstance(size, bool) or size < 1):
-        raise InputError(f"size={size!r}; expected a side in pixels, an integer of at least 1")
+        raise InputError(f"size={shown(size)}; expected a side in pixels, an integer of at least 1")
     size = None if size is None else int(size)
     check_name(name)
     pool = _load(name, data_root(root), size, on_damaged, download)

@@ -9,10 +9,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
-from numbers import Integral
 
 import numpy as np
 
+from .. import arguments
 from ..arrays import as_array, as_bool, as_integers
 from ..errors import InputError, printable
 
@@ -153,10 +153,10 @@ class Pool:
         Raises
         ------
         InputError
-            If `count` is no integer of at least 1.
+            If `count` is no integer of at least 1, or the seed is none.
         """
-        if not isinstance(count, Integral) or isinstance(count, bool) or count < 1:
-            raise InputError(f"count={count!r}; expected an integer of at least 1")
+        arguments.count("count", count)
+        seed = arguments.seed(seed)
         if count > len(self):
             warnings.warn(
                 f"{self.name} has {len(self):,} records, fewer than the {count:,} asked for: all "

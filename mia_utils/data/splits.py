@@ -6,13 +6,13 @@ non-members of different classes, and every attack looks perfect.
 
 from __future__ import annotations
 
-from numbers import Integral
 from typing import NamedTuple
 
 import numpy as np
 
+from .. import arguments
 from ..arrays import as_array, as_integers
-from ..errors import InputError
+from ..errors import InputError, shown
 from .pool import Pool
 
 QUARTERS = ("target_train", "target_test", "shadow_train", "shadow_test")
@@ -95,7 +95,7 @@ def quarter_masks(
         If a class (or, not stratified, the pool) has fewer than 4 records, or a class of the
         shadow half (or that half) fewer than 2k.
     """
-    k = _count(shadow_models, "shadow_models", 1)
+    k = arguments.count("shadow_models", shadow_models)
     labels = _checked(labels)
     target_train, target_test, *sets = quarters(labels, seed=seed, stratify=stratify).values()
     if k > 1:
@@ -131,7 +131,7 @@ def balanced_masks(n: int, *, models: int, seed: int) -> Masks:
     InputError
         If the number of models is odd, or a count is too small or no integer.
     """
-    n, models = _count(n, "n", 1), _count(models, "models", 2)
+    n, models = arguments.count("n", n), arguments.count("models", models, 2)
     if models % 2:
         raise InputError(f"models={models}; a record in exactly half of them needs an even number")
     half = np.tile(np.arange(models) < models // 2, (n, 1))
@@ -159,7 +159,7 @@ def independent_masks(n: int, *, models: int, seed: int) -> Masks:
     InputError
         If a count is too small, or no integer.
     """
-    n, models = _count(n, "n", 2), _count(models, "models", 1)
+    n, models = arguments.count("n", n, 2), arguments.count("models", models)
     half = np.tile(np.arange(n) < n // 2, (models, 1))
     members = _rng(seed, _INDEPENDENT).permuted(half, axis=1)
     return Masks(members, np.ones_like(members))
@@ -189,11 +189,11 @@ def single_record_masks(n: int, records, *, k: int, seed: int) -> Masks:
     InputError
         If a record is outside of the pool or there twice, or no other record is left.
     """
-    n, k = _count(n, "n", 2), _count(k, "k", 1)
+    n, k = arguments.count("n", n, 2), arguments.count("k", k)
     records = as_integers(records, "records")
     inside = records.ndim == 1 and records.size and records.min() >= 0 and records.max() < n
     if not inside or np.unique(records).size != records.size:
-        raise InputError(f"records are {records}; expected different integers in 0..{n - 1}")
+        raise InputError(f"records are {shown(records)}; expected different integers in 0..{n - 1}")
     base = balanced_masks(n, models=2 * k, seed=seed).members[:k]
     base[:, records] = False
     if not base.any(axis=1).all():
@@ -253,15 +253,5 @@ def _checked(labels) -> np.ndarray:
     return labels
 
 
-def _count(value, name: str, least: int) -> int:
-    if (
-        not isinstance(value, Integral)
-        or isinstance(value, bool)
-        or not least <= int(value) < 2**63
-    ):
-        raise InputError(f"{name}={value!r}; expected an integer of at least {least}, below 2**63")
-    return int(value)
-
-
 def _rng(seed: int, stream: int) -> np.random.Generator:
-    return np.random.default_rng((_count(seed, "seed", 0), stream))
+    return np.random.default_rng((arguments.seed(seed, bits=63), stream))

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .. import arguments
 from ..files import one_line_disk_errors, whole_folder
 from .archive import DISK_CHOICE
 from .pool import Pool
@@ -38,7 +39,7 @@ def write_standin(
     """
     from PIL import Image
 
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(arguments.seed(seed))
     folder = Path(folder)
     if folder.exists():
         return

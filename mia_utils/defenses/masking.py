@@ -14,7 +14,6 @@ from collections.abc import Callable
 import numpy as np
 
 from .. import arguments
-from ..errors import InputError
 from ..outputs import Outputs, check_outputs
 from ..signals import class_sum, log_softmax, log_sum_exp
 
@@ -44,10 +43,7 @@ def top_k(outputs: Outputs, k: int) -> Outputs:
     """
     check_outputs(outputs, "top_k(outputs)")
     expected = f"an integer from 1 to the {outputs.classes} classes"
-    arguments.number("k", k, expected, 1, outputs.classes, closed="low high")
-    if k != int(k):
-        raise InputError(f"k is {k!r}; expected {expected}")
-    k = int(k)
+    k = arguments.as_integer("k", k, expected, 1, outputs.classes)
     withheld = outputs.classes - k
     if not withheld:
         return outputs
@@ -89,12 +85,10 @@ def rounding(outputs: Outputs, decimals: int) -> Outputs:
         If `decimals` is not a positive integer.
     """
     expected = f"an integer from 1 to {_MOST_DECIMALS}"
-    arguments.number("decimals", decimals, expected, 1, _MOST_DECIMALS, closed="low high")
-    if decimals != int(decimals):
-        raise InputError(f"decimals is {decimals!r}; expected {expected}")
+    decimals = arguments.as_integer("decimals", decimals, expected, 1, _MOST_DECIMALS)
 
     def mask(logits: np.ndarray) -> np.ndarray:
-        return _released(np.exp(log_softmax(logits)).round(int(decimals)), logits)
+        return _released(np.exp(log_softmax(logits)).round(decimals), logits)
 
     return _each(outputs, mask)
 

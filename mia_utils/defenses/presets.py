@@ -8,7 +8,7 @@ from functools import partial
 
 from ..data import Masks, Pool
 from ..engine.train import train
-from ..errors import InputError
+from ..errors import InputError, shown
 from ..outputs import Outputs
 from ..training.config import DPConfig, TrainConfig
 from . import masking
@@ -95,7 +95,9 @@ def preset(name: str) -> Defense:
     {'weight_decay': 0.001}
     """
     if not isinstance(name, str) or name not in _BY_NAME:
-        raise InputError(f"no defense is called {name!r}; expected one of {', '.join(_BY_NAME)}")
+        raise InputError(
+            f"no defense is called {shown(name)}; expected one of {', '.join(_BY_NAME)}"
+        )
     return _BY_NAME[name]
 
 

@@ -12,7 +12,7 @@ from ..engine.train import train
 from ..errors import InputError
 from ..outputs import Outputs
 from ..signals import log_softmax
-from ..training.config import TrainConfig
+from ..training.config import TrainConfig, as_seed
 
 SUB_MODELS, LEFT_OUT = 25, 10
 """K and L of the paper's experiments."""
@@ -31,7 +31,9 @@ def split(members: np.ndarray, sub_models: int, left_out: int, seed: int) -> np.
             f"left_out={left_out} with sub_models={sub_models}; expected 1 <= left_out < sub_models"
         )
     index = np.flatnonzero(members)
-    without = np.random.default_rng([seed, 5]).random((len(index), sub_models)).argsort(axis=1)
+    without = (
+        np.random.default_rng([as_seed(seed), 5]).random((len(index), sub_models)).argsort(axis=1)
+    )
     masks = np.zeros((sub_models, len(members)), bool)
     masks[:, index] = True
     masks[without[:, :left_out], index[:, None]] = False

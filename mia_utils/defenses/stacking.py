@@ -9,7 +9,7 @@ from ..engine.train import train
 from ..errors import InputError
 from ..outputs import Outputs
 from ..signals import log_softmax
-from ..training.config import TrainConfig
+from ..training.config import TrainConfig, as_seed
 from .masking import FLOOR
 
 BASES = 2
@@ -23,7 +23,7 @@ def parts(members: np.ndarray, seed: int) -> list[np.ndarray]:
     InputError
         If there are fewer members than parts.
     """
-    index = np.random.default_rng([seed, 3]).permutation(np.flatnonzero(members))
+    index = np.random.default_rng([as_seed(seed), 3]).permutation(np.flatnonzero(members))
     if index.size < BASES + 1:
         raise InputError(f"{index.size} members; stacking cuts them into {BASES + 1} parts")
     found = []

@@ -15,7 +15,7 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExec
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
-from ..errors import InputError
+from ..errors import InputError, shown
 
 BACKENDS = ("loky", "dask")
 _CONNECT = 10  # seconds
@@ -57,10 +57,12 @@ def resolve_backend(
     given = backend is not None
     backend = backend or os.environ.get("MIA_BACKEND") or "loky"
     if backend not in BACKENDS:
-        raise InputError(f"backend={backend!r}; expected one of {', '.join(BACKENDS)}")
+        raise InputError(f"backend={shown(backend)}; expected one of {', '.join(BACKENDS)}")
     if backend == "loky":
         if scheduler:
-            raise InputError(f"scheduler={scheduler!r} goes with backend='dask', not with 'loky'")
+            raise InputError(
+                f"scheduler={shown(scheduler)} goes with backend='dask', not with 'loky'"
+            )
         return backend, None
     scheduler = scheduler or os.environ.get("MIA_SCHEDULER")
     if not scheduler:
@@ -254,7 +256,7 @@ def _client(scheduler: str):
         if client is not None:
             _close(client)
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"no Dask workers at scheduler={scheduler!r}: {reason}") from None
+        raise InputError(f"no Dask workers at scheduler={shown(scheduler)}: {reason}") from None
     return client
 
 

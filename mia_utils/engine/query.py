@@ -7,8 +7,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from .. import arguments
 from ..data import Pool
-from ..errors import InputError
+from ..errors import InputError, shown
 from ..outputs import Outputs, check_stored
 from .load import load_model
 from .store import Store
@@ -57,6 +58,7 @@ def query(
         not suit the records, or a model is not in the store.
     """
     check_stored(outputs, pool, "query")
+    arguments.seed(seed)
     change = _named(transform, pool, seed)
     store = Store.of(store)
     logits = np.empty_like(outputs.logits, subok=False)
@@ -106,7 +108,7 @@ def _named(transform: Transform, pool: Pool, seed: int):
             return lambda records, ids: _shift(records, dy, dx)
         case "noise", int() | float() as sigma if sigma >= 0:
             return lambda records, ids: _noise(records, ids, sigma, seed)
-    raise InputError(f"transform is {transform!r}; expected {_KNOWN}")
+    raise InputError(f"transform is {shown(transform)}; expected {_KNOWN}")
 
 
 def _shift(records: np.ndarray, dy: int, dx: int) -> np.ndarray:

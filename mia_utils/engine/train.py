@@ -8,7 +8,7 @@ from numbers import Integral
 import numpy as np
 
 from ..data import Masks, Pool
-from ..errors import InputError
+from ..errors import InputError, shown
 from ..outputs import Outputs
 from ..training.config import TrainConfig, as_seed
 from .backend import resolve_backend
@@ -142,7 +142,7 @@ def as_jobs(jobs) -> int | None:
     if jobs is None or (isinstance(jobs, Integral) and jobs == -1):
         return None
     if isinstance(jobs, bool) or not isinstance(jobs, Integral) or jobs < 1:
-        raise InputError(f"jobs={jobs!r}; expected an integer >= 1, or -1 for all processors")
+        raise InputError(f"jobs={shown(jobs)}; expected an integer >= 1, or -1 for all processors")
     return int(jobs)
 
 

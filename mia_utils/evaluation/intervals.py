@@ -19,7 +19,7 @@ from scipy.special import betainc, betaincinv, gammaln
 from scipy.stats import binom, norm, t
 
 from ..arrays import as_numbers
-from ..errors import InputError
+from ..errors import InputError, shown
 from .roc import (
     allowed_false_positives,
     auc,
@@ -146,7 +146,9 @@ class NotMeasured(Interval):
 def check_level(level: float) -> float:
     """alpha = 1 - level; InputError unless 0 < level < 1."""
     if not (isinstance(level, Real) and 0 < level < 1):
-        raise InputError(f"level={level!r}; expected a confidence level in (0, 1), such as 0.95")
+        raise InputError(
+            f"level={shown(level)}; expected a confidence level in (0, 1), such as 0.95"
+        )
     return 1 - level
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import arguments
 from ..arrays import as_bool, as_numbers
-from ..errors import InputError
+from ..errors import InputError, shown
 from ..outputs import Outputs
 from .intervals import (
     Interval,
@@ -295,6 +295,7 @@ def evaluate(
     'not measurable with 2 non-members; 1,000 are needed'
     """
     check_level(level)
+    arguments.seed(seed)
     fprs = _rates(fprs)
     if hasattr(attack, "score"):
         if target is None:
@@ -342,7 +343,7 @@ def _rates(fprs) -> tuple[float, ...]:
     for rate in rates:
         needed_nonmembers(rate)
     if len(set(rates)) < len(rates) or not rates:
-        raise InputError(f"fprs={fprs!r}; expected different false-positive rates")
+        raise InputError(f"fprs={shown(fprs)}; expected different false-positive rates")
     return rates
 
 
@@ -352,7 +353,7 @@ def _thresholds(threshold, targets: int) -> list[float | None]:
     values = as_numbers(threshold, "threshold").astype(np.float64)
     if values.shape not in ((), (targets,)):
         raise InputError(
-            f"threshold={threshold!r}; expected a number or one for each of {targets} targets"
+            f"threshold={shown(threshold)}; expected a number or one for each of {targets} targets"
         )
     if np.isnan(values).any():
         raise InputError("threshold is NaN; expected a number, or None for no accuracies")

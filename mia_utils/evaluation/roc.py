@@ -17,7 +17,7 @@ from scipy.stats import rankdata
 
 from .. import arguments
 from ..arrays import as_bool, as_numbers
-from ..errors import InputError
+from ..errors import InputError, shown
 
 MIN_FALSE_POSITIVES = 10
 """A rate of f needs this many false positives among the non-members to be measured at all."""
@@ -129,9 +129,9 @@ def needed_nonmembers(fpr: float) -> int:
     10000
     """
     if not (isinstance(fpr, Real) and 0 < fpr <= 1):
-        raise InputError(f"fpr={fpr!r}; expected a false-positive rate in (0, 1]")
+        raise InputError(f"fpr={shown(fpr)}; expected a false-positive rate in (0, 1]")
     if fpr < _LEAST_RATE:
-        raise InputError(f"fpr={fpr!r}; no data set measures a rate below {_LEAST_RATE:g}")
+        raise InputError(f"fpr={shown(fpr)}; no data set measures a rate below {_LEAST_RATE:g}")
     # The tolerance undoes rounding alone.
     return math.ceil(MIN_FALSE_POSITIVES / fpr * (1 - 1e-12))
 

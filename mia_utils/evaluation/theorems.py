@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .. import arguments
 from ..arrays import as_numbers
 from ..errors import InputError
 from ..outputs import Outputs, check_outputs
@@ -155,7 +156,7 @@ def _one_model(acc_train, acc_test, q) -> float:
     """`correctness_accuracy` of single numbers."""
     for name, value in {"acc_train": acc_train, "acc_test": acc_test, "q": q}.items():
         if not isinstance(value, Real):
-            raise InputError(f"{name}={value!r}; expected a single number")
+            arguments.refuse(name, value, "a single number")
     return float(correctness_accuracy(acc_train, acc_test, q))
 
 

@@ -21,7 +21,7 @@ import numpy as np
 
 from .. import signals
 from ..data.archive import DAMAGED, one_line, opened
-from ..errors import InputError
+from ..errors import InputError, shown
 from ..evaluation import FPRS, columns, tpr_column
 from ..files import one_line_disk_errors, whole_file, write_if_changed
 from ..outputs import Outputs
@@ -177,11 +177,11 @@ def check(record: Mapping, where: str = "record") -> None:
             continue
         kinds: Any = (int, float) if column.kind is float else column.kind
         if not isinstance(value, kinds) or isinstance(value, bool):
-            raise InputError(f"{where}: {name} = {value!r}; expected {column.kind.__name__}")
+            raise InputError(f"{where}: {name} = {shown(value)}; expected {column.kind.__name__}")
         share = column.kind is float and any(part in name for part in SHARES)
         if column.kind is float and not (-1 <= value <= 1 if share else abs(value) <= _LARGEST):
             expected = "a share" if share else "a finite number"
-            raise InputError(f"{where}: {name} = {value!r}; expected {expected}")
+            raise InputError(f"{where}: {name} = {shown(value)}; expected {expected}")
 
 
 def _line(record: Mapping) -> str:
@@ -308,7 +308,7 @@ def read_run(path: str | os.PathLike) -> list[dict]:
             raise InputError(f"{where} is no JSON: {error}") from None
         if not isinstance(record, dict):
             raise InputError(
-                f"{where} is {record!r}; expected an object with the columns of SCHEMA"
+                f"{where} is {shown(record)}; expected an object with the columns of SCHEMA"
             )
         check(record, where)
         if record["run"] != path.stem:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, shown
 
 
 def transfer(frame, axis: str, attack: str, figure: str = "balanced_accuracy"):
@@ -25,7 +25,7 @@ def transfer(frame, axis: str, attack: str, figure: str = "balanced_accuracy"):
         If `axis` is neither.
     """
     if axis not in ("architecture", "dataset"):
-        raise InputError(f"axis={axis!r}; expected 'architecture' or 'dataset'")
+        raise InputError(f"axis={shown(axis)}; expected 'architecture' or 'dataset'")
     same = frame[axis] == frame[f"shadow_{axis}"]
     base = attack.removesuffix("_normalized")
     rows = frame[(frame["attack"] == np.where(same, base, attack)) & (frame["defense"] == "none")]

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .. import arguments
 from ..errors import InputError
 from ..evaluation import prediction_interval
 from ..training.device import describe
@@ -62,7 +63,9 @@ def choose(frame, datasets, *, count: int | None = None, longest: float = CHEAP,
     if not runs.size:
         raise InputError(f"no published run on {sorted(datasets)} of at most {longest:.0f} s")
     if count is not None and count < runs.size:
-        runs = np.sort(np.random.default_rng(seed).choice(runs, count, replace=False))
+        runs = np.sort(
+            np.random.default_rng(arguments.seed(seed)).choice(runs, count, replace=False)
+        )
     return [str(name) for name in runs]
 
 

@@ -20,7 +20,7 @@ from sklearn.pipeline import make_pipeline
 from .. import arguments
 from ..arrays import as_bool
 from ..attacks import Attack, Needs
-from ..errors import InputError
+from ..errors import InputError, shown
 from .attacks import check_fields, given
 from .outputs import TokenOutputs, check_tokens
 
@@ -74,7 +74,7 @@ def blind_scores(
             f"{len(texts)} texts and members of shape {members.shape}; expected as many"
         )
     if wrong := [text for text in texts if not isinstance(text, str)]:
-        raise InputError(f"texts hold {wrong[0]!r}; expected a list of str")
+        raise InputError(f"texts hold {shown(wrong[0])}; expected a list of str")
     fewest = int(min(members.sum(), (~members).sum()))
     if fewest < 2:
         raise InputError(

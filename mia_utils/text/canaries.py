@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from .. import arguments
+from ..arguments import as_integer
 from ..errors import InputError
-from ..training.config import as_integer
 from .query import TextModels
 
 _AT_ONCE = 4096
@@ -66,10 +66,8 @@ def canaries(count: int, *, digits: int = 4, seed: int = 0) -> list[Canary]:
     InputError
         If a number is out of range.
     """
-    count = as_integer("count", count, "a whole number, at least 1")
-    digits = as_integer("digits", digits, "a whole number, 1 to 9")
-    if not (1 <= count <= _MOST and 1 <= digits <= 9):
-        raise InputError(f"count={count}, digits={digits}; expected 1 to {_MOST:,}, and 1 to 9")
+    count = as_integer("count", count, f"a whole number, 1 to {_MOST:,}", 1, _MOST)
+    digits = as_integer("digits", digits, "a whole number, 1 to 9", 1, 9)
     arguments.seed(seed)
     rng = np.random.default_rng([seed, 18])
     letters = np.array(list("abcdefghijklmnopqrstuvwxyz"))

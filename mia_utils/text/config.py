@@ -8,9 +8,10 @@ from dataclasses import asdict, dataclass, fields
 import numpy as np
 
 from .. import arguments
+from ..arguments import as_integer, as_number
 from ..engine.folders import digest
 from ..errors import InputError
-from ..training.config import DPConfig, as_integer, as_number
+from ..training.config import DPConfig
 
 RECIPE = 2
 """Raised whenever the training loop's results change; part of every model's name."""
@@ -60,15 +61,18 @@ class TextConfig:
 
     def __post_init__(self) -> None:
         for name in ("epochs", "layers", "width", "heads", "context", "batch_size"):
-            self._set(name, as_integer(name, getattr(self, name), "an integer >= 1"), 1)
-        self._set("warmup", as_integer("warmup", self.warmup, "an integer >= 0"), 0)
+            self._set(name, as_integer(name, getattr(self, name), "an integer >= 1", 1))
+        self._set("warmup", as_integer("warmup", self.warmup, "an integer >= 0", 0))
         for name in ("lr", "weight_decay"):
-            self._set(name, as_number(name, getattr(self, name), "a number >= 0"), 0)
+            value = as_number(name, getattr(self, name), "a number >= 0")
+            arguments.number(name, value, "a number >= 0", 0, np.inf, closed="low")
+            self._set(name, value)
         given = (self.looks,) if isinstance(self.looks, int) else self.looks
         given = arguments.several("looks", given, "numbers of epochs")
-        looks = sorted({as_integer("looks", look, "integers >= 1") for look in given})
-        if looks and not (looks[0] >= 1 and looks[-1] <= self.epochs):
-            raise InputError(f"looks={self.looks!r}; expected epochs from 1 to {self.epochs}")
+        epochs = f"epochs from 1 to {self.epochs}"
+        looks = sorted({as_integer("looks", look, epochs) for look in given})
+        if looks and not 1 <= looks[0] <= looks[-1] <= self.epochs:
+            arguments.refuse("looks", self.looks, epochs)
         object.__setattr__(self, "looks", tuple(look for look in looks if look < self.epochs))
         if self.width % self.heads:
             raise InputError(
@@ -82,9 +86,7 @@ class TextConfig:
                 "dp: multiplicity and weight_standardisation are for images; leave them out"
             )
 
-    def _set(self, name: str, value, least: int) -> None:
-        if value < least:
-            raise InputError(f"{name}={value!r}; expected at least {least}")
+    def _set(self, name: str, value) -> None:
         object.__setattr__(self, name, value)
 
     def changed(self) -> dict:

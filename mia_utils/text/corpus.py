@@ -13,8 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import InputError, InputWarning
-from ..training.config import as_integer
+from .. import arguments
+from ..arguments import as_integer
+from ..errors import InputError, InputWarning, shown
 from .duplicates import distinct
 from .tokenizer import Tokenizer, as_tokens
 
@@ -106,7 +107,7 @@ class Corpus:
         try:
             index = np.atleast_1d(np.arange(len(self))[index])
         except IndexError as error:
-            raise InputError(f"index={index!r}: {error}; the corpus has {len(self)}") from None
+            raise InputError(f"index={shown(index)}: {error}; the corpus has {len(self)}") from None
         return Corpus(
             tuple(self.texts[i] for i in index),
             self.tokenizer,
@@ -170,11 +171,10 @@ def read_corpus(
     length = as_integer("length", length, "a number of characters")
     least = as_integer("least", least, "a number of characters")
     if documents is not None:
-        documents = as_integer("documents", documents, "a number of documents, at least 2")
+        documents = as_integer("documents", documents, "a number of documents, at least 2", 2)
     if not 1 <= least <= length:
         raise InputError(f"length={length}, least={least}; expected 1 <= least <= length")
-    if documents is not None and documents < 2:
-        raise InputError(f"documents={documents}; expected at least 2")
+    arguments.seed(seed)
     if not root.is_dir():
         raise InputError(f"no folder {root}; expected one with text files")
     suffixes = tuple(suffixes or (SUFFIXES if own else (".py",)))

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, shown
 
 _SHINGLE = 8  # bytes: one uint64
 _BANDS = 24
@@ -40,7 +40,7 @@ def distinct(texts: Iterable[str], *, similarity: float = 0.5, most: int | None 
     [0, 2]
     """
     if not 0 < similarity <= 1:
-        raise InputError(f"similarity={similarity!r}; expected a share in (0, 1]")
+        raise InputError(f"similarity={shown(similarity)}; expected a share in (0, 1]")
     kept: list[int] = []
     sets: list[np.ndarray] = []
     buckets: dict[tuple[int, bytes], list[int]] = {}

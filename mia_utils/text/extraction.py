@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import InputError
-from ..training.config import as_integer
+from ..arguments import as_integer
+from ..errors import InputError, shown
 from .outputs import TokenOutputs
 
 
@@ -39,7 +39,7 @@ class Extraction:
         [[0.75]]
         """
         if tries < 1:
-            raise InputError(f"tries={tries!r}; expected at least 1")
+            raise InputError(f"tries={shown(tries)}; expected at least 1")
         with np.errstate(divide="ignore"):
             miss = np.log1p(-np.exp(np.minimum(self.log_probability, 0)))
         return -np.expm1(tries * miss)
@@ -66,10 +66,8 @@ def extraction(outputs: TokenOutputs, *, prompt: int, length: int) -> Extraction
     """
     if outputs.ranks is None:
         raise InputError("extraction needs the tokens' ranks; TextModels.outputs gives them")
-    prompt = as_integer("prompt", prompt, "a number of tokens, at least 1")
-    length = as_integer("length", length, "a number of tokens, at least 1")
-    if prompt < 1 or length < 1:
-        raise InputError(f"prompt={prompt}, length={length}; expected at least 1 token each")
+    prompt = as_integer("prompt", prompt, "a number of tokens, at least 1", 1)
+    length = as_integer("length", length, "a number of tokens, at least 1", 1)
     sizes = np.diff(outputs.offsets)
     judged = sizes >= prompt + length
     if not judged.any():
@@ -116,7 +114,7 @@ def generate(model, tokens, length: int, *, temperature: float = 0.0, seed: int 
             f"{len(found)} + {length} tokens are more than the model's context of {model.context}"
         )
     if not temperature >= 0:
-        raise InputError(f"temperature={temperature!r}; expected a number >= 0")
+        raise InputError(f"temperature={shown(temperature)}; expected a number >= 0")
     drawing = torch_generator(seed, "generated text")
     with torch.no_grad():
         for _ in range(length):

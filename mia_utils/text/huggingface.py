@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .. import arguments
 from ..errors import InputError, InputWarning
 from .outputs import TokenOutputs
 
@@ -253,6 +254,7 @@ def ask_causal(
     """
     if isinstance(texts, str):
         raise InputError("texts is one text; expected a list, one text a document")
+    arguments.seed(seed)
     model = model if isinstance(model, CausalModel) else CausalModel(model)
     texts, names = list(texts), range(len(texts)) if ids is None else list(ids)
     rows = model.tokens(texts, names)

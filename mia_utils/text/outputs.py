@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from ..arrays import FILLED_IN, as_array, as_integers, as_numbers
-from ..errors import InputError
+from ..errors import InputError, shown
 from ..files import whole_file
 from ..naming import id_numbers, member_mask
 from ..outputs import positions
@@ -464,11 +464,11 @@ def _texts(texts, documents: int) -> tuple[str, ...] | None:
     if isinstance(texts, str):
         raise InputError("texts is one text; expected a list, one text a document")
     if not isinstance(texts, Iterable):
-        raise InputError(f"texts are {texts!r}; expected a list of str, one a document")
+        raise InputError(f"texts are {shown(texts)}; expected a list of str, one a document")
     found = tuple(texts.tolist() if isinstance(texts, np.ndarray) else texts)
     wrong = [text for text in found if not isinstance(text, str)]
     if wrong:
-        raise InputError(f"texts hold {wrong[0]!r}; expected a list of str, one a document")
+        raise InputError(f"texts hold {shown(wrong[0])}; expected a list of str, one a document")
     if len(found) != documents:
         raise InputError(f"{len(found)} texts for {documents} documents")
     return found

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from .. import arguments
+from ..arguments import as_integer
 from ..engine.store import Store
-from ..errors import InputError
-from ..training.config import as_integer
+from ..errors import InputError, shown
 from .config import TextConfig
 from .corpus import Corpus
 from .outputs import TokenOutputs
@@ -95,10 +96,11 @@ class TextModels:
         known = [*self.config.looks, self.config.epochs]
         epoch = self.config.epochs if epoch is None else epoch
         if epoch not in known:
-            raise InputError(f"epoch={epoch!r}; the models were asked after {known}: set looks=")
-        neighbours = as_integer("neighbours", neighbours, "a number of versions, at least 0")
-        if neighbours < 0:
-            raise InputError(f"neighbours={neighbours}; expected a number of versions, at least 0")
+            raise InputError(
+                f"epoch={shown(epoch)}; the models were asked after {known}: set looks="
+            )
+        neighbours = as_integer("neighbours", neighbours, "a number of versions, at least 0", 0)
+        arguments.seed(seed)
         if epoch != known[-1] and (lowercase or neighbours):
             raise InputError(
                 "lowercase and neighbours ask the trained model; they go with its last epoch alone"

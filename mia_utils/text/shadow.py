@@ -18,7 +18,7 @@ from ..attacks.design import Design
 from ..attacks.per_record import PerRecordAttack
 from ..attacks.rmia import log_probability
 from ..attacks.statistics import OUT, Means
-from ..errors import DesignWarning, InputError
+from ..errors import DesignWarning, InputError, shown
 from ..outputs import Outputs
 from .attacks import check_windows
 from .outputs import TokenOutputs, check_tokens
@@ -137,7 +137,7 @@ class DocumentAttack(Attack):
         check_windows(self.window, self.aggregate)
         if not isinstance(self.attack, PerRecordAttack):
             raise InputError(
-                f"attack is {self.attack!r}; expected LiRA(), RMIA(), CalibratedAttack() or another "
+                f"attack is {shown(self.attack)}; expected LiRA(), RMIA(), CalibratedAttack() or another "
                 "attack that compares a record with shadow models"
             )
         self.attack.check_arguments()

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
+from ..arguments import as_integer, as_number, refuse
 from ..errors import InputError
 
 OPTIMIZERS = ("adam", "adamw", "sgd")
@@ -20,59 +19,11 @@ ACCOUNTANTS = ("prv", "rdp")
 
 def _check(condition: bool, name: str, value, expected: str) -> None:
     if not condition:
-        raise InputError(f"{name}={value!r}; expected {expected}")
-
-
-def as_number(name: str, value, expected: str) -> float:
-    """A finite number as a Python float, whatever kind of number it came as.
-
-    Raises
-    ------
-    InputError
-        If it is no number, or not finite.
-
-    >>> as_number("lr", 1, "a positive number")
-    1.0
-    """
-    if isinstance(value, str):
-        raise InputError(f"{name}={value!r}; expected {expected}{_unquoted(value)}")
-    if isinstance(value, (bool, np.bool_)):
-        raise InputError(f"{name}={value!r}; expected {expected}")
-    try:
-        number = float(value)
-    except (TypeError, ValueError, RuntimeError, OverflowError):
-        raise InputError(f"{name}={value!r}; expected {expected}") from None
-    _check(math.isfinite(number), name, value, expected)
-    return number
-
-
-def _unquoted(text: str) -> str:
-    """How to write a number that arrived as a text."""
-    if found := re.fullmatch(r"\s*([-+]?\d+)(\.\d*)?[eE]([-+]?)(\d+)\s*", text):
-        whole, part, sign, power = found.groups()
-        return f" (YAML needs {whole}{part or '.0'}e{sign or '+'}{power})"
-    try:
-        float(text)
-    except ValueError:
-        return ""
-    return f" (a number, not a text: {text.strip()} without quotes)"
-
-
-def as_integer(name: str, value, expected: str) -> int:
-    """A whole number as a Python int: 5.0 is 5.
-
-    Raises
-    ------
-    InputError
-        If it is no whole number.
-    """
-    number = as_number(name, value, expected)
-    _check(number == int(number), name, value, expected)
-    return int(value)
+        refuse(name, value, expected)
 
 
 def as_seed(seed) -> int:
-    """A seed as a Python int.
+    """A training's seed as a Python int, of any width: what draws noise must not be guessed.
 
     Raises
     ------
@@ -82,9 +33,7 @@ def as_seed(seed) -> int:
     >>> as_seed(np.int64(3))
     3
     """
-    seed = as_integer("seed", seed, "an integer >= 0")
-    _check(seed >= 0, "seed", seed, "an integer >= 0")
-    return seed
+    return as_integer("seed", seed, "an integer >= 0", 0)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import torch
 
-from ..errors import InputError
+from ..errors import InputError, shown
 from .generators import seeded
 
 PRECISIONS = ("fp32", "bf16", "auto")
@@ -23,7 +23,7 @@ def resolve_device(device: str) -> str:
         If the device is unknown or not there.
     """
     if device not in ("auto", "cpu", "cuda"):
-        raise InputError(f"device={device!r}; expected 'auto', 'cpu' or 'cuda'")
+        raise InputError(f"device={shown(device)}; expected 'auto', 'cpu' or 'cuda'")
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda" and not torch.cuda.is_available():
@@ -34,7 +34,7 @@ def resolve_device(device: str) -> str:
 def resolve_precision(precision: str, device: str) -> str:
     """ "auto" to "bf16" where the processor multiplies bf16 natively, else "fp32"."""
     if precision not in PRECISIONS:
-        raise InputError(f"precision={precision!r}; expected one of {PRECISIONS}")
+        raise InputError(f"precision={shown(precision)}; expected one of {PRECISIONS}")
     if precision != "auto":
         return precision
     if device == "cuda":
