@@ -396,6 +396,46 @@ def test_json_settings_are_text(finished):
     assert json.loads(finished.records[0]["settings"]) == {}
 
 
+def test_what_figure_9_compares_was_trained_on_one_device_where_it_can_be(finished):
+    """Undefended runs on both; top-1 on both, top-3 on a GPU alone, noise on a CPU alone, twice."""
+    plain = changed(finished.records[0], attack="loss", balanced_accuracy=0.6)
+    frame = pd.DataFrame(
+        [
+            changed(plain, defense=name, shadow_defense=name, device=device, seed=seed)
+            for name, device, seed in [
+                *(("none", device, seed) for device in ("cpu", "cuda") for seed in (0, 1)),
+                *(
+                    ("top1", "cpu", 0),
+                    ("top1", "cuda", 0),
+                    ("top3", "cuda", 0),
+                    ("top3", "cuda", 1),
+                ),
+                *(("noise", "cpu", seed) for seed in (0, 1)),
+                ("rounding", "cuda", 0),
+            ]
+        ]
+    )
+    ((_, _, rows),) = defense_table.defended(frame)
+    devices = {(row.defense, row.device) for row in rows.itertuples()}
+    gpu = {(name, "cuda") for name in ("none", "top1", "top3", "rounding")}
+    assert devices == gpu | {("noise", "cpu")}
+    said = defense_table.elsewhere(rows)
+    assert said.startswith("Trained on a CPU, and the undefended models on a GPU: ")
+    assert "noise" in said.lower() and "top" not in said
+    assert defense_table.elsewhere(rows[rows.defense != "noise"]) == ""
+
+
+def test_no_published_comparison_of_figures_7_to_9_averages_over_devices():
+    frame = experiments.read()
+    groups = [rows for told in (True, False) for *_, rows in experiments.defended(frame, told=told)]
+    assert len(groups) > 3
+    for rows in groups:
+        assert (rows.groupby("defense").device.nunique() == 1).all()
+    for axis in ("architecture", "dataset"):
+        for shared, rows in experiments.crossed(frame, axis):
+            assert set(rows["device"]) == {shared["device"]}
+
+
 def test_groups_for_the_figures_hold_like_records_only(finished):
     record = changed(finished.records[0], attack="loss")
     off = changed(record, shadow_dataset="mnist")
@@ -404,7 +444,8 @@ def test_groups_for_the_figures_hold_like_records_only(finished):
     rounded = changed(record, precision="bf16")
     frame = pd.DataFrame([record, off, longer, masked, rounded])
     ((shared, rows),) = experiments.crossed(frame, "dataset")
-    assert shared == {"architecture": "cnn", "epochs": 2, "precision": "fp32"}
+    expected = {"architecture": "cnn", "epochs": 2, "precision": "fp32", "device": "cpu"}
+    assert shared == expected
     assert set(rows["epochs"]) == {2} and set(rows["precision"]) == {"fp32"}
     assert list(experiments.crossed(frame, "architecture")) == []
     ((dataset, architecture, rows),) = defense_table.defended(frame)

@@ -12,7 +12,7 @@ from .claims import lost_by_transfer, metric_leads, reported
 from .costs import cost_table, costs
 from .epoch_curve import epoch_curve
 from .experiment import Experiment, run
-from .figure9 import as_texts, by_defense, defended, privacy_and_utility
+from .figure9 import as_texts, by_defense, defended, elsewhere, privacy_and_utility
 from .outdated import outdated, outdated_note
 from .records import SCHEMA, load_signals, published, read, read_run, results_place
 from .table1 import LARGE, METRICS, TABLE_1, VERDICTS, WIDE, beside, compare, plain, title
@@ -38,6 +38,7 @@ __all__ = [
     "costs",
     "crossed",
     "defended",
+    "elsewhere",
     "epoch_curve",
     "explained",
     "load_signals",

@@ -63,8 +63,8 @@ def lost_by_transfer(frame, axis: str, attacks: Mapping[str, str]):
     Returns
     -------
     pandas.DataFrame
-        Columns `same` (what the models have in common), `epochs`, `precision`, `attack`, `target`,
-        `shadow`, `lost` (accuracy with own shadow models minus accuracy with these).
+        Columns `same` (what the models have in common), `epochs`, `precision`, `device`, `attack`,
+        `target`, `shadow`, `lost` (accuracy with own shadow models minus accuracy with these).
     """
     import pandas as pd
 
@@ -76,5 +76,5 @@ def lost_by_transfer(frame, axis: str, attacks: Mapping[str, str]):
                 lost = table.loc[target, target] - table.loc[target].drop(target)
                 for shadow, value in lost[np.isfinite(lost)].items():
                     found.append((*shared.values(), label, target, shadow, value))
-    columns = ["same", "epochs", "precision", "attack", "target", "shadow", "lost"]
+    columns = ["same", "epochs", "precision", "device", "attack", "target", "shadow", "lost"]
     return pd.DataFrame(found, columns=columns)

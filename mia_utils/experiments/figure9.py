@@ -15,12 +15,17 @@ from . import records as results
 from .outdated import outdated
 from .table1 import adaptive, alike, most_seeds
 
+_DEVICES = {"cpu": "CPU", "cuda": "GPU"}
 DELTA = 1e-5
 """Of every epsilon in the table: that of the DP-SGD presets."""
 
 
 def defended(frame, *, told: bool = True) -> Iterator[tuple]:
     """Records of defended targets, and of their undefended likes, for figure 9.
+
+    Undefended runs are those of the seeds of the defended ones, and of one device: the one on which
+    most defenses ran. A defense has the runs on that device, or else those on the one where it
+    has most seeds; `elsewhere` names such defenses.
 
     Parameters
     ----------
@@ -35,9 +40,36 @@ def defended(frame, *, told: bool = True) -> Iterator[tuple]:
     rows = rows[rows["shadow_defense"] == (rows["defense"] if told else "none")]
     keys = ["dataset", "architecture", "epochs", "precision"]
     for key, mine in rows[rows["defense"] != "none"].groupby(keys):
-        mates = rows[(rows[keys] == list(key)).all(axis=1)]
-        if "none" in set(mates["defense"]):  # else there is nothing to compare with
-            yield *key[:2], mates[mates["seed"].isin(mine["seed"])]
+        group = rows[(rows[keys] == list(key)).all(axis=1)]
+        if "none" in set(group["defense"]):  # else there is nothing to compare with
+            yield *key[:2], _of_one_device(group[group["seed"].isin(mine["seed"])])
+
+
+def _of_one_device(rows):
+    seeds = rows.groupby(["defense", "device"])["seed"].nunique()
+    ran = seeds.groupby("device").size()
+    common = max(seeds["none"].index, key=lambda device: (ran[device], seeds["none", device]))
+    chosen = {
+        name: common if common in seeds[name].index else seeds[name].idxmax()
+        for name in rows["defense"].unique()
+    }
+    return rows[rows["device"] == rows["defense"].map(chosen)]
+
+
+def elsewhere(rows) -> str:
+    """Which defenses of a group of `defended` ran on another device than the undefended targets.
+
+    A sentence for a reader; "" if there are none.
+    """
+    devices = rows.groupby("defense")["device"].first()
+    apart = devices[devices != devices["none"]]
+    if apart.empty:
+        return ""
+    titles = "; ".join(preset(name).title for name in names() if name in apart.index)
+    return (
+        f"Trained on a {_DEVICES[apart.iloc[0]]}, and the undefended models on a "
+        f"{_DEVICES[devices['none']]}: {titles}."
+    )
 
 
 def by_defense(rows, attacks: Mapping[str, str], figure: str = "balanced_accuracy"):
@@ -67,6 +99,7 @@ class Row(NamedTuple):
     seeds: int
     epochs: int | None = None
     precision: str = ""
+    device: str = ""
     test_accuracy: float | None = None
     auc: float | None = None
     tpr: float | None = None
@@ -93,7 +126,8 @@ def privacy_and_utility(
     rows = adaptive(frame)
     rows = rows[(rows["dataset"] == dataset) & (rows["architecture"] == architecture)]
     rows = rows[rows["attack"] == "loss"]
-    plain_hours = rows.loc[rows["defense"] == "none", "seconds"].mean() / 3600
+    plain = rows[(rows["defense"] == "none") & (rows["device"] == "cpu")]
+    plain_hours = plain["seconds"].mean() / 3600
     found = []
     for name in names():
         dp = preset(name).changes.get("dp")
@@ -120,6 +154,7 @@ def privacy_and_utility(
                 len(mine),
                 int(first["epochs"]),
                 first["precision"],
+                first["device"],
                 accuracy,
                 auc,
                 tpr,
@@ -152,6 +187,7 @@ def as_texts(rows: list[Row]):
             "seeds": row.seeds or "",
             "epochs": row.epochs or "",
             "precision": row.precision,
+            "device": _DEVICES.get(row.device, ""),
         }
 
     return pd.DataFrame([texts(row) for row in sorted(rows, key=lambda row: not row.seeds)])

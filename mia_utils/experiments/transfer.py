@@ -40,14 +40,14 @@ def crossed(frame, axis: str):
     Yields
     ------
     (dict, pandas.DataFrame)
-        What the group has in common (`epochs`, `precision`, and the data set or the
+        What the group has in common (`epochs`, `precision`, `device`, and the data set or the
         architecture), and its records, those without a transfer among them.
     """
     other = {"architecture": "dataset", "dataset": "architecture"}[axis]
     rows = frame[(frame[other] == frame[f"shadow_{other}"]) & (frame["settings"] == "{}")]
     moved = rows[rows[axis] != rows[f"shadow_{axis}"]]
-    # Figures of different precision are never averaged.
-    keys = [other, "epochs", "precision"]
+    # Figures of different precision or device are never averaged.
+    keys = [other, "epochs", "precision", "device"]
     for key, mine in moved.groupby(keys):
         names = set(mine[axis]) | set(mine[f"shadow_{axis}"])
         here = rows[(rows[keys] == list(key)).all(axis=1)]
