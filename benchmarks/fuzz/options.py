@@ -15,13 +15,15 @@ from mia_utils.cli.main import COMMANDS, Parser, main
 from mia_utils.errors import printable
 
 from .case import Case, surface
-from .formats import ROOT, _answers, _place, command
+from .formats.answers import some_answers
+from .formats.common import ROOT, command
+from .formats.prepared import shared_place
 from .values import anything, pick
 
 
 def _inputs(rng: np.random.Generator, folder: Path) -> None:
     """Files that right command lines name."""
-    arrays = _answers(rng)
+    arrays = some_answers(rng)
     np.savez(folder / "answers.npz", **arrays)
     np.save(folder / "logits.npy", arrays["logits"])
     np.save(folder / "labels.npy", arrays["labels"])
@@ -35,7 +37,7 @@ def _inputs(rng: np.random.Generator, folder: Path) -> None:
 
 def _lines(folder: Path) -> dict[str, list[str]]:
     """A right command line of every command that neither trains, executes nor downloads."""
-    shared = str(_place(folder) / "trained")
+    shared = str(shared_place(folder) / "trained")
     data, root = ["--data", str(folder)], ["--root", str(ROOT)]
     audit = ["audit", "answers.npz", "-o", "report", "--attacks", "loss", "--accept", "numbers"]
     return {
@@ -72,7 +74,13 @@ def _lines(folder: Path) -> dict[str, list[str]]:
         "store prune": ["store", "prune", "--store", shared, "--older-than", "30d", "--keep", "1G"],
         "store export": ["store", "export", "out.zip", "--store", shared, "--all"],
         "store import": [
-            *["store", "import", str(_place(folder) / "models.zip"), "--store", str(folder / "s")],
+            *[
+                "store",
+                "import",
+                str(shared_place(folder) / "models.zip"),
+                "--store",
+                str(folder / "s"),
+            ],
         ],
         "data list": ["data", "list", *data],
         "data check": ["data", "check", "own", *data, "--near"],
