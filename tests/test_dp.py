@@ -359,6 +359,7 @@ def test_the_record_holds_no_figure_that_nothing_has_noised_and_is_strict_json(p
     noised = private(pool, FAST).privacy
     assert "why_no_epsilon" not in noised and 0 < noised["epsilon"] < math.inf
     assert "seed" in noised["covers"] and "members" in noised["covers"]
+    assert noised["unit"] == "one record"
 
 
 @pytest.mark.parametrize("architecture", ["cnn", "private_zoo:dropouts"])

@@ -470,7 +470,8 @@ def test_one_documents_gradient_is_clipped_whatever_the_batch(corpus):
     from torch.nn.attention import SDPBackend, sdpa_kernel
 
     from mia_utils.text.model import PrivateForm
-    from mia_utils.text.training import Pieces, build
+    from mia_utils.text.pieces import Pieces
+    from mia_utils.text.training import build
     from mia_utils.training.clipping import clipped_sum
     from mia_utils.training.generators import Generators
 
@@ -498,7 +499,12 @@ def test_a_private_model_says_what_it_promises_and_of_what(corpus, half, tmp_pat
     models = train_text(corpus, half, config, store=tmp_path, device="cpu", progress=False)
     privacy = models.records()[0]["privacy"]
     assert privacy["unit"] == "one document" and 3.5 < privacy["epsilon"] <= 4
-    assert models.records()[0]["losses"] == []
+    assert "one document" in privacy["adjacency"] and "not the tokenizer" in privacy["covers"]
+    assert "why_no_epsilon" not in privacy and models.records()[0]["losses"] == []
+    clipped = TextConfig(epochs=1, dp=DPConfig(noise_multiplier=0.0, delta=1e-3), **SMALL)
+    models = train_text(corpus, half, clipped, store=tmp_path, device="cpu", progress=False)
+    privacy = models.records()[0]["privacy"]
+    assert privacy["epsilon"] is None and "promises nothing" in privacy["why_no_epsilon"]
 
 
 def test_the_standard_library_gives_the_same_corpus_in_another_process(tmp_path):

@@ -6,25 +6,20 @@ import os
 import warnings
 from collections.abc import Sequence
 from numbers import Integral
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .. import arguments
 from ..errors import InputError, InputWarning
 from .outputs import TokenOutputs
+from .pieces import Cut, cuts
+
+if TYPE_CHECKING:
+    import torch
 
 _AT_ONCE = 2**27  # logits that a model gives back at once
 _MOST = 2**17  # positions of a model that names no limit
-
-
-class _Piece(NamedTuple):
-    """Tokens begin..end of a document, of which those from `first` on are scored."""
-
-    document: int
-    begin: int
-    end: int
-    first: int
 
 
 def load_whole(kind, folder: str | os.PathLike, **options):
@@ -165,47 +160,40 @@ class CausalModel:
         """
         import torch
 
-        lengths = np.array([len(row) - 1 for row in rows])
-        offsets = np.concatenate([[0], np.cumsum(lengths)])
-        found = np.empty((4, offsets[-1]), np.float32)
-        pieces = sorted(self._pieces(rows), key=lambda piece: piece.end - piece.begin)
+        bounds = np.cumsum([0, *map(len, rows)])
+        tokens = torch.from_numpy(np.concatenate(rows))
+        found = np.empty((4, len(tokens)), np.float32)
+        left = sorted(
+            cuts(bounds, self.context, self.context // 2), key=lambda cut: cut.end - cut.begin
+        )
         with torch.inference_mode():
-            while pieces:
-                longest = pieces[-1].end - pieces[-1].begin
+            while left:
+                longest = left[-1].end - left[-1].begin
                 count = max(1, _AT_ONCE // (longest * self.vocabulary))
-                self._ask(rows, pieces[-count:], found, offsets)
-                del pieces[-count:]
-        return found, offsets
+                self._ask(tokens, left[-count:], found)
+                del left[-count:]
+        # Nothing precedes the first token of a row.
+        return np.delete(found, bounds[:-1], axis=1), bounds - np.arange(len(bounds))
 
-    def _pieces(self, rows: Sequence[Sequence[int]]) -> list[_Piece]:
-        step, pieces = max(1, self.context // 2), []
-        for document, row in enumerate(rows):
-            begin, end = 0, min(len(row), self.context)
-            pieces.append(_Piece(document, begin, end, 1))
-            while end < len(row):
-                first, end = end, min(len(row), end + step)
-                pieces.append(_Piece(document, max(0, end - self.context), end, first))
-        return pieces
-
-    def _ask(self, rows, pieces: list[_Piece], found: np.ndarray, offsets: np.ndarray) -> None:
+    def _ask(self, tokens: torch.Tensor, some: list[Cut], found: np.ndarray) -> None:
+        """Write what the model says of the pieces' tokens into `found`, (4, T)."""
         import torch
 
         from .distribution import told
 
-        longest = max(piece.end - piece.begin for piece in pieces)
-        inputs = torch.zeros((len(pieces), longest), dtype=torch.int64)
+        longest = max(cut.end - cut.begin for cut in some)
+        inputs = torch.zeros((len(some), longest), dtype=torch.int64)
         seen = torch.zeros_like(inputs)
-        for number, (document, begin, end, _) in enumerate(pieces):
-            inputs[number, : end - begin] = torch.tensor(rows[document][begin:end])
+        for number, (_, begin, end, _) in enumerate(some):
+            inputs[number, : end - begin] = tokens[begin:end]
             seen[number, : end - begin] = 1
         inputs = inputs.to(self.device)
         logits = self.model(input_ids=inputs, attention_mask=seen.to(self.device)).logits
-        for number, (document, begin, end, first) in enumerate(pieces):
-            here = slice(first - begin, end - begin)
+        for number, (_, begin, end, first) in enumerate(some):
+            here = slice(max(1, first - begin), end - begin)
             before = logits[number, here.start - 1 : here.stop - 1]
             said = torch.stack([part.float() for part in told(before, inputs[number, here])])
-            place = offsets[document] + first - 1
-            found[:, place : place + end - first] = said.cpu().numpy()
+            found[:, begin + here.start : end] = said.cpu().numpy()
 
     def means(self, rows: Sequence[Sequence[int]]) -> np.ndarray:
         """Mean log-probability of each row's tokens but the first, float32 (rows,)."""

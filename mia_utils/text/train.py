@@ -64,7 +64,8 @@ def train_text(
     device = named_device(device)
     precision = named_precision(precision, device)
     if config.dp is not None:
-        from .training import Pieces, check_private
+        from .pieces import Pieces
+        from .training import check_private
 
         pieces = Pieces.of(corpus.tokens, corpus.offsets, config.context, corpus.tokenizer.size)
         for row in counts:

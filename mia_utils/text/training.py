@@ -6,9 +6,8 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -18,7 +17,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ..errors import InputError
 from ..randomness import numpy_generator, torch_generator
-from ..training.accounting import noise_multiplier, sampling, spent
+from ..training.accounting import noise_multiplier, sampling, statement
 from ..training.checkpoint import load_checkpoint
 from ..training.clipping import clipped_sum, trained_parameters
 from ..training.epochs import Trained, run_epochs
@@ -28,63 +27,13 @@ from ..training.worker import Place
 from .config import RECIPE, TextConfig
 from .distribution import told
 from .model import GPT, PrivateForm
+from .pieces import IGNORED, Pieces
 
 ANSWERS = ("log_probs", "mean", "std", "ranks")
 """What is kept of every token: its log-probability, mean and standard deviation of the
 log-probability over the model's own distribution, and how many tokens are likelier."""
-_IGNORED = -100  # cross_entropy's own
 _AT_ONCE = 32
 """Pieces that are asked about, or clipped, at a time."""
-
-
-class Pieces(NamedTuple):
-    """Documents as rows of at most `context` tokens, filled up on the right.
-
-    `inputs`, int64 (P, L), is what the model sees, `targets` of the same shape what it shall say,
-    -100 where there is nothing to say; `documents`, int64 (P,), is whose piece a row is.
-    """
-
-    inputs: torch.Tensor
-    targets: torch.Tensor
-    documents: np.ndarray
-
-    @classmethod
-    def of(
-        cls,
-        tokens: np.ndarray,
-        offsets: np.ndarray,
-        context: int,
-        opening: int,
-        *,
-        repeated: int = 0,
-    ) -> Pieces:
-        """Cut documents; each piece begins with the token that opens a document.
-
-        A piece that continues a document shows so many tokens of the piece before it once more, and
-        is not asked about them.
-        """
-        cuts = [
-            (document, start, min(start + context, end), start > first)
-            for document, (first, end) in enumerate(pairwise(offsets))
-            for start in range(first, max(first + 1, end - repeated), context - repeated)
-        ]
-        longest = max(end - start for _, start, end, _ in cuts)
-        targets = np.full((len(cuts), longest), _IGNORED, np.int64)
-        inputs = np.full_like(targets, opening)
-        for row, seen, (_, start, end, continues) in zip(targets, inputs, cuts, strict=True):
-            row[: end - start] = tokens[start:end]
-            seen[1 : end - start] = row[: end - start - 1]
-            row[: repeated * continues] = _IGNORED
-        documents = np.array([document for document, *_ in cuts])
-        return cls(torch.from_numpy(inputs), torch.from_numpy(targets), documents)
-
-    def rows(
-        self, index: torch.Tensor, device: str | torch.device
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Inputs and targets of some pieces, no longer than the longest of them."""
-        targets = self.targets[index]
-        longest = int((targets != _IGNORED).nonzero()[:, 1].max()) + 1
-        return self.inputs[index, :longest].to(device), targets[:, :longest].to(device)
 
 
 def build(vocabulary: int, config: TextConfig, generators: Generators) -> GPT:
@@ -113,7 +62,7 @@ def answers(model: GPT, tokens: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     found = []
     for index in torch.arange(len(pieces.inputs)).split(_AT_ONCE):
         inputs, targets = pieces.rows(index, device)
-        used = targets != _IGNORED
+        used = targets != IGNORED
         said = told(model(inputs)[used], targets[used])
         # Ranks are exact as floats, too: no vocabulary has 2^24 tokens.
         found.append(torch.stack([part.float() for part in said]))
@@ -196,13 +145,13 @@ def fit(
     place = Place(model, optimizer, cast(Any, None), generators, (looks,))
     pieces = Pieces.of(tokens, offsets, config.context, model.opening)
     one_epoch: Callable[[int], float | None]
-    statement: dict | None
+    privacy: dict | None
     if config.dp is None:
-        one_epoch, statement = _plain(place, pieces, copies, config, seed, precision, device), None
+        one_epoch, privacy = _plain(place, pieces, copies, config, seed, precision, device), None
     else:
         check_private(copies, config, precision, pieces.documents)
         own = _own_name(tokens, offsets, copies, vocabulary, config, device)
-        one_epoch, statement = _private(place, pieces, copies, config, seed, own, device)
+        one_epoch, privacy = _private(place, pieces, copies, config, seed, own, device)
     trained = run_epochs(
         place,
         config,
@@ -213,7 +162,7 @@ def fit(
         worker=None,
         answers=lambda: np.stack([*looks.seen, answers(model, tokens, offsets)]),
     )
-    trained.privacy = statement
+    trained.privacy = privacy
     return trained
 
 
@@ -301,19 +250,15 @@ def _private(
             place.optimizer.step()
             place.optimizer.zero_grad(set_to_none=True)
 
-    epsilon, accountant = spent(dp, noise, rate, steps)
-    statement = {
-        "unit": "one document",
-        "noise_multiplier": noise,
-        "sampling_rate": rate,
-        "steps": steps,
-        "epsilon": epsilon if np.isfinite(epsilon) else None,
-        "delta": dp.delta,
-        "accountant": accountant,
-        "adjacency": "add or remove one document; the number of members counts as known",
-        "covers": "the weights, if nobody learns the seed; not the tokenizer",
-    }
-    return one_epoch, statement
+    privacy = statement(
+        dp,
+        noise,
+        rate,
+        steps,
+        unit="document",
+        not_covered="no figure that was computed from members, and not the tokenizer",
+    )
+    return one_epoch, privacy
 
 
 def _own_name(tokens, offsets, copies, vocabulary, config, device) -> str:

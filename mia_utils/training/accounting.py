@@ -74,6 +74,34 @@ def spent(dp: DPConfig, noise: float, rate: float, steps: int) -> Spent:
     return min(bounds)
 
 
+def statement(
+    dp: DPConfig, noise: float, rate: float, steps: int, *, unit: str, not_covered: str
+) -> dict:
+    """What a model's record says of its privacy; plain values, none of them infinite.
+
+    Parameters
+    ----------
+    unit : str
+        What is protected: "record".
+    not_covered : str
+        What the promise does not speak of.
+    """
+    epsilon, accountant = spent(dp, noise, rate, steps)
+    bounded = math.isfinite(epsilon)
+    return {
+        "unit": f"one {unit}",
+        "noise_multiplier": noise,
+        "sampling_rate": rate,
+        "steps": steps,
+        "epsilon": epsilon if bounded else None,
+        **({} if bounded else {"why_no_epsilon": "so little noise promises nothing"}),
+        "delta": dp.delta,
+        "accountant": accountant,
+        "adjacency": f"add or remove one {unit}; the number of members counts as known",
+        "covers": f"the weights, if nobody learns the seed; {not_covered}",
+    }
+
+
 def epsilon_of(dp: DPConfig, noise: float, rate: float, steps: int) -> float:
     """Epsilon at `dp.delta` after so many steps of the subsampled Gaussian mechanism."""
     return spent(dp, noise, rate, steps).epsilon

@@ -24,7 +24,7 @@ from torch.nn.utils import parametrize
 from ..data import Pool
 from ..errors import InputError
 from ..randomness import numpy_generator, torch_generator
-from .accounting import RECIPE, noise_multiplier, sampling, spent
+from .accounting import RECIPE, noise_multiplier, sampling, spent, statement
 from .batches import Loader
 from .checkpoint import load_checkpoint
 from .clipping import clipped_sum, record_gradients, trained_parameters
@@ -288,7 +288,15 @@ def fit_private(
             f"architecture {architecture!r} changed its buffers during the training, outside of "
             "what is clipped and noised; it cannot be trained with dp"
         )
-    return replace(trained, privacy=_statement(config, noise, rate, taken))
+    privacy = statement(
+        _dp_of(config),
+        noise,
+        rate,
+        taken,
+        unit="record",
+        not_covered="no figure that was computed from members",
+    )
+    return replace(trained, privacy=privacy)
 
 
 def _own_name(records, labels, index, classes, architecture, config, device) -> str:
@@ -300,24 +308,6 @@ def _own_name(records, labels, index, classes, architecture, config, device) -> 
         for part in (rows, labels[rows], records[rows]):
             own.update(np.ascontiguousarray(part).data)
     return own.hexdigest()
-
-
-def _statement(config: TrainConfig, noise: float, rate: float, steps: int) -> dict:
-    """What a model's record says of its privacy; plain values, none of them infinite."""
-    dp = _dp_of(config)
-    epsilon, accountant = spent(dp, noise, rate, steps)
-    bounded = math.isfinite(epsilon)
-    return {
-        "noise_multiplier": noise,
-        "sampling_rate": rate,
-        "steps": steps,
-        "epsilon": epsilon if bounded else None,
-        **({} if bounded else {"why_no_epsilon": "so little noise promises nothing"}),
-        "delta": dp.delta,
-        "accountant": accountant,
-        "adjacency": "add or remove one record; the number of members counts as known",
-        "covers": "the weights, if nobody learns the seed; no figure that was computed from members",
-    }
 
 
 def _step(
