@@ -97,7 +97,7 @@ def specifications(
             architecture=architecture,
             architecture_id=identity,
             config=config.resolved(device, int(row.sum())),
-            seed=_own_seed(seed, row, config),
+            seed=own_seed(seed, np.packbits(row).tobytes(), private=config.dp is not None),
             precision=precision,
             device=device,
         )
@@ -105,11 +105,10 @@ def specifications(
     ]
 
 
-def _own_seed(seed: int, members: np.ndarray, config: TrainConfig) -> int:
-    """A model's seed: different for every mask, so that no two models share an initialisation.
+def own_seed(seed: int, members: bytes, *, private: bool) -> int:
+    """A model's seed: different for every training set, so that no two share an initialisation.
 
     Of 32 bits, or of the 64 that torch takes where noise must not be guessed.
     """
-    text = f"{seed} ".encode() + np.packbits(members).tobytes()
-    width = 4 if config.dp is None else 8
-    return int.from_bytes(hashlib.sha256(text).digest()[:width], "big")
+    hashed = hashlib.sha256(f"{seed} ".encode() + members).digest()
+    return int.from_bytes(hashed[: 8 if private else 4], "big")

@@ -10,6 +10,7 @@ import numpy as np
 from .. import arguments
 from ..arguments import as_integer, as_number
 from ..engine.folders import digest
+from ..engine.spec import own_seed
 from ..errors import InputError
 from ..training.config import DPConfig
 
@@ -120,10 +121,8 @@ class TextSpec:
 
     @property
     def seed(self) -> int:
-        """Its own: different for every training set, of 64 bits where noise must not be guessed."""
-        text = f"{self.base_seed} ".encode() + self.copies
-        width = 4 if self.config.dp is None else 8
-        return int.from_bytes(hashlib.sha256(text).digest()[:width], "big")
+        """Its own, as `own_seed` derives it."""
+        return own_seed(self.base_seed, self.copies, private=self.config.dp is not None)
 
     @property
     def identity(self) -> dict:
