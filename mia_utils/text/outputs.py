@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from dataclasses import replace as dataclass_replace
 from itertools import pairwise
@@ -12,20 +12,29 @@ from pathlib import Path
 
 import numpy as np
 
-from ..arrays import FILLED_IN, as_array, as_integers, as_numbers
-from ..errors import InputError, shown
+from ..arrays import FILLED_IN, as_array
+from ..errors import InputError
 from ..files import whole_file
 from ..naming import id_numbers, member_mask
 from ..outputs import positions
 from ..reading import pairs
 from .archive import mapped_arrays
+from .fields import (
+    as_floats,
+    as_groups,
+    as_log_probs,
+    as_offsets,
+    as_per_document,
+    as_per_token,
+    as_texts,
+    check_lengths,
+    check_same_lengths,
+    flattened,
+)
 
 PER_TOKEN = ("mean", "std", "ranks")
 """Optional fields with one number a token, as `log_probs` has."""
 OPTIONAL = ("evaluated", "ids", *PER_TOKEN, "lowercase_log_probs", "neighbour_log_probs")
-_ROUNDING = 1e-4  # a log-softmax of half precision may lie this far above 0
-_FEWEST = 2  # log-probabilities of a document: of one alone there is no mean, no lowest share
-_AT_ONCE = 2**22  # tokens
 _SAMPLE = 1000  # documents of a kind whose perplexity the repr tells
 
 
@@ -94,8 +103,8 @@ class TokenOutputs:
     fingerprint: str = ""
 
     def __post_init__(self) -> None:
-        log_probs = _floats(self.log_probs, "log_probs", 2)
-        offsets = _offsets(self.offsets, log_probs.shape[1])
+        log_probs = as_floats(self.log_probs, "log_probs", 2)
+        offsets = as_offsets(self.offsets, log_probs.shape[1])
         shape = (len(log_probs), offsets.size - 1)
         ids = np.arange(shape[1]) if self.ids is None else id_numbers(self.ids)
         if ids.shape != shape[1:] or np.unique(ids).size != ids.size:
@@ -104,7 +113,7 @@ class TokenOutputs:
                 f"{shape[1]} documents"
             )
         called = ids if self.ids is None else as_array(self.ids, "ids")  # in errors
-        _check_lengths(np.diff(offsets), called)
+        check_lengths(np.diff(offsets), called)
         members = pairs(member_mask(self.members, self.ids, shape[1]), shape, "members")
         evaluated = self.evaluated
         checked = {
@@ -115,18 +124,18 @@ class TokenOutputs:
             if evaluated is None
             else pairs(evaluated, shape, "evaluated"),
             "names": tuple(self.names),
-            "texts": _texts(self.texts, shape[1]),
-            "groups": _groups(self.groups, shape[1]),
+            "texts": as_texts(self.texts, shape[1]),
+            "groups": as_groups(self.groups, shape[1]),
         }
         if self.names and len(self.names) != shape[0]:
             raise InputError(f"{len(self.names)} names for {shape[0]} models")
-        checked["log_probs"] = _log_probs(log_probs, offsets, called)
+        checked["log_probs"] = as_log_probs(log_probs, offsets, called)
         for name in PER_TOKEN:
             if (value := getattr(self, name)) is not None:
-                checked[name] = _per_token(value, name, log_probs.shape, offsets, called)
+                checked[name] = as_per_token(value, name, log_probs.shape, offsets, called)
         for name, dimensions in (("lowercase_log_probs", 2), ("neighbour_log_probs", 3)):
             if (value := getattr(self, name)) is not None:
-                checked[name] = _per_document(value, name, dimensions, shape)
+                checked[name] = as_per_document(value, name, dimensions, shape)
         self._set(checked)
 
     def _set(self, values: Mapping) -> None:
@@ -153,11 +162,11 @@ class TokenOutputs:
         >>> TokenOutputs.from_documents([[-1.0, -2.0], [-3.0, -3.0, -3.0]], members=[1, 0]).offsets
         array([0, 2, 5])
         """
-        lengths, flat = _flattened(log_probs, "log_probs")
+        lengths, flat = flattened(log_probs, "log_probs")
         for name in PER_TOKEN:
             if fields.get(name) is not None:
-                own, fields[name] = _flattened(fields[name], name)
-                _same_lengths(own, lengths, name)
+                own, fields[name] = flattened(fields[name], name)
+                check_same_lengths(own, lengths, name)
         return cls(flat, np.concatenate([[0], np.cumsum(lengths)]), members, **fields)
 
     def __len__(self) -> int:
@@ -336,196 +345,6 @@ def _range(counts: np.ndarray, word: str) -> str:
     if counts.size == 1:
         return _count(high, word)
     return (f"{low:,} to " if low < high else "") + f"{_count(high, word)} each"
-
-
-# ---- what is checked -----------------------------------------------------------------------------
-
-
-def _floats(value, name: str, dimensions: int) -> np.ndarray:
-    """float32 with so many dimensions; the first may be missing where there is one model."""
-    lists = "write TokenOutputs.from_documents(log_probs, members) for lists, one a document"
-    try:
-        array = as_numbers(value, name)
-    except InputError as error:
-        raise InputError(f"{error}: {lists}" if dimensions == 2 else str(error)) from None
-    if array.ndim == dimensions - 1:
-        array = array[None]
-    if array.ndim != dimensions:
-        expected = ("(models, tokens)", "(models, documents, neighbours)")[dimensions == 3]
-        raise InputError(f"{name} have shape {array.shape}; expected {expected}: {lists}")
-    return array if array.dtype == np.float32 else array.astype(np.float32)
-
-
-def _offsets(value, tokens: int) -> np.ndarray:
-    offsets = as_integers(value, "offsets")
-    if offsets.ndim != 1 or offsets.size < 2:
-        raise InputError(
-            f"offsets have shape {offsets.shape}; expected (documents + 1,), from 0 to the number "
-            "of tokens, and at least one document"
-        )
-    lengths = np.diff(offsets)
-    if offsets[0] or offsets[-1] != tokens or (lengths < 0).any():
-        hint = ""
-        if offsets.sum() == tokens:
-            hint = ": write numpy.concatenate([[0], numpy.cumsum(lengths)]) if these are lengths"
-        raise InputError(
-            f"offsets run from {offsets[0]} to {offsets[-1]}"
-            f"{' and fall' if (lengths < 0).any() else ''}; expected from 0 to {tokens}, the number "
-            f"of log-probabilities of a model, never falling{hint}"
-        )
-    return offsets
-
-
-def _check_lengths(lengths: np.ndarray, ids: np.ndarray) -> None:
-    short = np.flatnonzero(lengths < _FEWEST)
-    if short.size:
-        first = short[0]
-        what = "is empty" if lengths[first] == 0 else "has one log-probability"
-        raise InputError(
-            f"document {ids[first]} {what} ({short.size} such documents); an attack needs at least "
-            f"{_FEWEST}: leave it out, or join it with the next"
-        )
-
-
-def _log_probs(array: np.ndarray, offsets: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    """Log-probabilities that are numbers and at most 0, what rounding put above it set to 0."""
-    above = False
-    for model, row in enumerate(array):
-        for start in range(0, row.size, _AT_ONCE):
-            part = row[start : start + _AT_ONCE]
-            bad = ~(np.isfinite(part) & (part <= _ROUNDING))
-            if bad.any():
-                _refuse_log_prob(row, model, start + int(bad.argmax()), offsets, ids)
-            above |= bool((part > 0).any())
-    return np.minimum(array, 0) if above else array
-
-
-def _refuse_log_prob(row: np.ndarray, model: int, token: int, offsets, ids) -> None:
-    value, first = float(row[token]), int(np.searchsorted(offsets, token, side="right")) - 1
-    if np.isnan(value):
-        advice = "leave the first token of a document out if nothing precedes it"
-    elif value == -np.inf:
-        advice = "write numpy.maximum(log_probs, -100) if a token may have the probability 0"
-    elif not (row < 0).any() and row.max() <= 1:
-        advice = "write numpy.log(p) if these are probabilities"
-    else:
-        advice = "write -losses if these are losses"
-    raise InputError(
-        f"log_probs of model {model} hold {value:g} at token {token - offsets[first]} of document "
-        f"{ids[first]}; expected finite log-probabilities of at most 0: {advice}"
-    )
-
-
-def _per_token(value, name: str, shape: tuple[int, int], offsets, ids) -> np.ndarray:
-    array = _floats(value, name, 2) if name != "ranks" else np.atleast_2d(as_integers(value, name))
-    if array.shape != shape:
-        raise InputError(
-            f"{name} {_have(name)} shape {array.shape}, log_probs {shape}; expected one number a "
-            "token in both"
-        )
-    for model, row in enumerate(array):
-        # A mean of log p is at most 0, a deviation or a rank at least 0.
-        bad = ~np.isfinite(row) | ((row > _ROUNDING) if name == "mean" else (row < 0))
-        if bad.any():
-            token = int(bad.argmax())
-            document = int(np.searchsorted(offsets, token, side="right")) - 1
-            raise InputError(
-                f"{name} of model {model} {_have(name)} {row[token]:g} at token "
-                f"{token - offsets[document]} of document {ids[document]}; expected finite numbers "
-                f"of at {'most' if name == 'mean' else 'least'} 0"
-            )
-    return array if name != "ranks" else array.astype(np.int32, copy=False)
-
-
-def _have(name: str) -> str:
-    return "have" if name.endswith("s") else "has"
-
-
-def _per_document(value, name: str, dimensions: int, shape: tuple[int, int]) -> np.ndarray:
-    array = _floats(value, name, dimensions)
-    if array.shape[:2] != shape or 0 in array.shape:
-        expected = "(models, documents)" if dimensions == 2 else "(models, documents, neighbours)"
-        raise InputError(
-            f"{name} have shape {array.shape}; expected {expected} with {shape[0]} and {shape[1]}"
-        )
-    bad = ~(np.isfinite(array) & (array <= _ROUNDING))
-    if bad.any():
-        place = tuple(int(i) for i in np.argwhere(bad)[0])
-        raise InputError(
-            f"{name}{list(place)} is {array[place]:g}; expected a mean log-probability, finite and "
-            "at most 0"
-        )
-    return np.minimum(array, 0)
-
-
-def _texts(texts, documents: int) -> tuple[str, ...] | None:
-    if texts is None:
-        return None
-    if isinstance(texts, str):
-        raise InputError("texts is one text; expected a list, one text a document")
-    if not isinstance(texts, Iterable):
-        raise InputError(f"texts are {shown(texts)}; expected a list of str, one a document")
-    found = tuple(texts.tolist() if isinstance(texts, np.ndarray) else texts)
-    wrong = [text for text in found if not isinstance(text, str)]
-    if wrong:
-        raise InputError(f"texts hold {shown(wrong[0])}; expected a list of str, one a document")
-    if len(found) != documents:
-        raise InputError(f"{len(found)} texts for {documents} documents")
-    return found
-
-
-def _groups(groups: Mapping, documents: int) -> dict[str, np.ndarray]:
-    if groups is not None and not isinstance(groups, Mapping):
-        raise InputError(
-            f"groups are a {type(groups).__name__}; expected a dict from a name to one value a "
-            'document, such as {"year": [...]}'
-        )
-    found = {str(name): np.asarray(values).astype(str) for name, values in (groups or {}).items()}
-    for name, values in found.items():
-        if values.shape != (documents,):
-            raise InputError(
-                f"group {name!r} has shape {values.shape}; expected one value a document, "
-                f"({documents},)"
-            )
-    return found
-
-
-# ---- lists of documents --------------------------------------------------------------------------
-
-
-def _flattened(nested: Sequence, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Lengths (D,) and numbers (M, T) of M times D sequences, or of D of one model."""
-    try:
-        by_model = nested if np.ndim(nested[0][0]) else [nested]
-        rows = [[_numbers(each, name) for each in documents] for documents in by_model]
-    except (TypeError, IndexError, KeyError):
-        raise InputError(
-            f"{name}: expected a list with one sequence of numbers a document, none of them empty, "
-            "or a list of such lists, one a model"
-        ) from None
-    lengths = [np.array([each.size for each in documents]) for documents in rows]
-    for model, own in enumerate(lengths):
-        _same_lengths(own, lengths[0], f"{name} of model {model}")
-    return lengths[0], np.stack([np.concatenate([e.ravel() for e in row]) for row in rows])
-
-
-def _numbers(document, name: str) -> np.ndarray:
-    """One document's numbers; where an interface gave None there is NaN, which is named later."""
-    if isinstance(document, (list, tuple)) and None in document:
-        document = [np.nan if value is None else value for value in document]
-    return np.atleast_1d(as_array(document, name))
-
-
-def _same_lengths(own: np.ndarray, lengths: np.ndarray, what: str) -> None:
-    if own.size != lengths.size:
-        raise InputError(f"{what}: {own.size} documents; the others have {lengths.size}")
-    differing = np.flatnonzero(own != lengths)
-    if differing.size:
-        first = differing[0]
-        raise InputError(
-            f"{what}: document {first} has {own[first]} tokens, elsewhere {lengths[first]} "
-            f"({differing.size} such documents); expected the same tokens for all"
-        )
 
 
 def check_tokens(value, role: str) -> TokenOutputs:
