@@ -15,6 +15,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from mia_utils.__main__ import main
 from mia_utils.book import merge, notebooks, publish, same, state
 from mia_utils.book.execute import KERNEL
+from mia_utils.book.labels import labels
 from mia_utils.errors import InputError
 from mia_utils.experiments import records as results
 
@@ -143,7 +144,7 @@ def test_labels_get_the_data_set_and_references_follow():
 
 def test_labels_of_two_data_sets_never_meet():
     names = [
-        publish.labels(publish.published(executed({"dataset": name}), source()).cells)
+        labels(publish.published(executed({"dataset": name}), source()).cells)
         for name in ("mnist", "cifar10", "cifar10-mini")
     ]
     assert all(len(found) == 4 for found in names)
@@ -378,7 +379,7 @@ def test_what_a_notebook_says_of_itself_is_checked(record, said):
 
 def test_a_name_with_umlauts_and_blanks_has_a_folder_and_labels_without():
     copy = publish.published(executed(), source(), where="Größe 2")
-    assert "gap-Größe-2" in publish.labels(copy.cells)
+    assert "gap-Größe-2" in labels(copy.cells)
 
 
 TEXTS = ["a`b", "``", "`", "<script>alert(1)</script>", "a\nb", "*x*", "{ref}`gap`", "``a``"]

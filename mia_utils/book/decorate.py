@@ -11,6 +11,7 @@ from nbformat import NotebookNode
 from ..data.catalog import title
 from ..errors import InputError
 from . import contents, notebooks, publish
+from .labels import rename_labels
 
 TITLE = re.compile(r"^# (.*)$", re.MULTILINE)
 CHAPTER = re.compile(r"chapter:(\w+)")
@@ -129,9 +130,9 @@ def table_of_copies(root: str | os.PathLike) -> str:
 def _relabel(cells: list[NotebookNode], folder: str, met: bool) -> None:
     ending = publish.label_ending(folder)
     if met and folder != publish.DEFAULT_SET:
-        publish.rename_labels(cells, lambda label: label.removesuffix(ending))
+        rename_labels(cells, lambda label: label.removesuffix(ending))
     elif not met and folder == publish.DEFAULT_SET:
-        publish.rename_labels(cells, lambda label: f"{label}{ending}")
+        rename_labels(cells, lambda label: f"{label}{ending}")
 
 
 def _relinked(root: str | os.PathLike, docname: str, text: str) -> str:
