@@ -36,7 +36,7 @@ WINGS = {
         "epoch_curve",
     ],
     "engine": [
-        "engine",
+        "engine*",
         "store",
         "store_command",
         "lease",
