@@ -121,6 +121,18 @@ def test_a_module_that_is_moved_makes_nothing_old(package):
     assert package_hash(LOSS, package) == before
 
 
+def test_each_command_sees_the_package_as_it_is_then(package, monkeypatch):
+    monkeypatch.setattr("mia_utils.book.source.PACKAGE", package)
+    state.forget()
+    before = package_hash(LOSS)
+    (package / "attacks/base.py").write_text("LIMIT = 2\nclass Attack: pass\n", "utf-8")
+    state.forget()
+    after = package_hash(LOSS)
+    monkeypatch.undo()
+    state.forget()
+    assert before != after == package_hash(LOSS, package)
+
+
 def test_another_thing_of_the_same_name_is_another_thing(package):
     (package / "attacks/other.py").write_text("LIMIT = 9\nclass Attack: pass\n", "utf-8")
     loss = package / "attacks/loss.py"

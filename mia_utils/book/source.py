@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import hashlib
 from collections.abc import Iterable
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1]
@@ -80,32 +80,19 @@ def code_hash(cells: Iterable[str]) -> str:
 
 # ---- modules -----------------------------------------------------------------------------------
 
-
-def _file(root: Path, module: tuple[str, ...]) -> Path | None:
-    """The file of a module given by its names below the package, None if there is none."""
-    base = root.joinpath(*module)
-    for path in (base / "__init__.py", base.with_suffix(".py") if module else base):
-        if path.is_file():
-            return path
-    return None
-
-
-def _there(root: Path, module: tuple[str, ...]) -> Path:
-    """The file of a module that was found before."""
-    path = _file(root, module)
-    assert path is not None, module
-    return path
+Module = tuple[str, ...]
+"""A module by its names below the package."""
 
 
 @lru_cache(maxsize=2048)  # by content: a sweep asks of the same modules for every cell
-def _imports(
-    content: bytes | str, package: str, at: tuple[str, ...]
-) -> tuple[tuple[tuple, str, str], ...]:
+def _imports_in(
+    content: bytes | str, package: str, at: Module
+) -> tuple[tuple[Module, str, str], ...]:
     """(module, name, name as) of every import from the package in a source.
 
     `at` is the package in which a relative import is read; the name "" stands for the module.
     """
-    found: list[tuple[tuple, str, str]] = []
+    found: list[tuple[Module, str, str]] = []
     for node in ast.walk(ast.parse(content)):
         if isinstance(node, ast.Import):
             for alias in node.names:
@@ -122,86 +109,6 @@ def _imports(
                 continue
             found += [(module, alias.name, alias.asname or alias.name) for alias in node.names]
     return tuple(found)
-
-
-def _front(root: Path, module: tuple[str, ...]) -> dict[str, tuple[tuple, str]]:
-    """What a package's `__init__` (or the stub beside it) imports: name to (module, name there)."""
-    path = root.joinpath(*module) / "__init__.py"
-    found = {}
-    for file in (path, path.with_suffix(".pyi")):
-        if file.is_file():
-            for origin, name, own in _imports(file.read_bytes(), root.name, module):
-                found[own] = origin, name
-    return found
-
-
-def _homes(root: Path, module: tuple[str, ...], name: str, seen: tuple = ()) -> set[tuple]:
-    """The modules in which the thing lies that `from module import name` gives."""
-    if (module, name) in seen or (module and module[0] in TOOLING):
-        return set()
-    seen = (*seen, (module, name))
-    if name and name != "*" and _file(root, (*module, name)):
-        return _homes(root, (*module, name), "", seen)
-    path = _file(root, module)
-    if path is None:
-        return set()
-    if path.name != "__init__.py":
-        return {module}
-    front = _front(root, module)
-    if name and name != "*":
-        return _homes(root, *front[name], seen) if name in front else {module}
-    return {module}.union(*(_homes(root, *origin, seen) for origin in front.values()))
-
-
-def _all(root: Path) -> set[tuple[str, ...]]:
-    """Every module of the package that is no tooling."""
-    found = {path.relative_to(root).with_suffix("").parts for path in root.rglob("*.py")}
-    return {m[:-1] if m[-1] == "__init__" else m for m in found if m[0] not in TOOLING}
-
-
-def closure(sources: Iterable[str], root: Path = PACKAGE) -> set[tuple[str, ...]]:
-    """The modules (names below the package) that some source imports, and in turn what they do.
-
-    A source that is no Python by itself (a cell with IPython's own syntax) counts as one that
-    imports everything.
-    """
-    waiting: set[tuple] = set()
-    for source in sources:
-        try:
-            imported = _imports(source, root.name, ())
-        except (SyntaxError, ValueError):
-            waiting |= _all(root)
-            continue
-        for module, name, _ in imported:
-            waiting |= _homes(root, module, name)
-    found: set[tuple] = set()
-    while waiting:
-        module = waiting.pop()
-        if module in found:
-            continue
-        found.add(module)
-        for origin, name, _ in _module_imports(root, module):
-            waiting |= _homes(root, origin, name) - found
-    return found
-
-
-def _module_imports(root: Path, module: tuple[str, ...]) -> tuple[tuple[tuple, str, str], ...]:
-    path = _there(root, module)
-    at = module if path.name == "__init__.py" else module[:-1]
-    return _imports(path.read_bytes(), root.name, at)
-
-
-def _content(root: Path, module: tuple[str, ...]) -> str:
-    """Hash of a module's own lines; imports from the package say what is taken, not from where."""
-    taken = (
-        f"{name} as {own}: {sorted(_lines(root, home) for home in _homes(root, origin, name))}"
-        for origin, name, own in _module_imports(root, module)
-    )
-    return sha256(_lines(root, module), *sorted(taken))
-
-
-def _lines(root: Path, module: tuple[str, ...]) -> str:
-    return _own_lines(_there(root, module).read_bytes(), root.name)
 
 
 @lru_cache(maxsize=512)
@@ -224,6 +131,126 @@ class _NoImports(ast.NodeTransformer):
         return node if node.names else None
 
 
-def package_hash(sources: Iterable[str], root: Path = PACKAGE) -> str:
-    """sha256 (hex) of the part of the package that some source uses."""
-    return sha256(*sorted(_content(root, module) for module in closure(sources, root)))
+class _Package:
+    """One look at a package's files: each is read once, whatever is asked of it."""
+
+    def __init__(self, root: Path):
+        self.root = root
+        self.file = cache(self._file)
+        self.imports = cache(self._imports)
+        self.homes = cache(self._homes)
+        self.lines = cache(self._lines)
+        self.content = cache(self._content)
+
+    def _file(self, module: Module) -> Path | None:
+        """The file of a module, None if there is none."""
+        base = self.root.joinpath(*module)
+        for path in (base / "__init__.py", base.with_suffix(".py") if module else base):
+            if path.is_file():
+                return path
+        return None
+
+    def there(self, module: Module) -> Path:
+        """The file of a module that was found before."""
+        path = self.file(module)
+        assert path is not None, module
+        return path
+
+    def _imports(self, module: Module) -> tuple[tuple[Module, str, str], ...]:
+        path = self.there(module)
+        at = module if path.name == "__init__.py" else module[:-1]
+        return _imports_in(path.read_bytes(), self.root.name, at)
+
+    def front(self, module: Module) -> dict[str, tuple[Module, str]]:
+        """What a package's `__init__` (or the stub beside it) imports: name to (module, name there)."""
+        path = self.root.joinpath(*module) / "__init__.py"
+        found = {}
+        for file in (path, path.with_suffix(".pyi")):
+            if file.is_file():
+                for origin, name, own in _imports_in(file.read_bytes(), self.root.name, module):
+                    found[own] = origin, name
+        return found
+
+    def _homes(self, module: Module, name: str, seen: tuple = ()) -> set[Module]:
+        """The modules in which the thing lies that `from module import name` gives."""
+        if (module, name) in seen or (module and module[0] in TOOLING):
+            return set()
+        seen = (*seen, (module, name))
+        if name and name != "*" and self.file((*module, name)):
+            return self._homes((*module, name), "", seen)
+        path = self.file(module)
+        if path is None:
+            return set()
+        if path.name != "__init__.py":
+            return {module}
+        front = self.front(module)
+        if name and name != "*":
+            return self._homes(*front[name], seen) if name in front else {module}
+        return {module}.union(*(self._homes(*origin, seen) for origin in front.values()))
+
+    def all(self) -> set[Module]:
+        """Every module of the package that is no tooling."""
+        found = {
+            path.relative_to(self.root).with_suffix("").parts for path in self.root.rglob("*.py")
+        }
+        return {m[:-1] if m[-1] == "__init__" else m for m in found if m[0] not in TOOLING}
+
+    def closure(self, sources: Iterable[str]) -> set[Module]:
+        waiting: set[Module] = set()
+        for source in sources:
+            try:
+                imported = _imports_in(source, self.root.name, ())
+            except (SyntaxError, ValueError):
+                waiting |= self.all()
+                continue
+            for module, name, _ in imported:
+                waiting |= self.homes(module, name)
+        found: set[Module] = set()
+        while waiting:
+            module = waiting.pop()
+            if module in found:
+                continue
+            found.add(module)
+            for origin, name, _ in self.imports(module):
+                waiting |= self.homes(origin, name) - found
+        return found
+
+    def _content(self, module: Module) -> str:
+        """Hash of a module's own lines; imports from the package say what is taken, not from where."""
+        taken = (
+            f"{name} as {own}: {sorted(self.lines(home) for home in self.homes(origin, name))}"
+            for origin, name, own in self.imports(module)
+        )
+        return sha256(self.lines(module), *sorted(taken))
+
+    def _lines(self, module: Module) -> str:
+        return _own_lines(self.there(module).read_bytes(), self.root.name)
+
+
+@cache
+def _own_package() -> _Package:
+    return _Package(PACKAGE)
+
+
+def forget() -> None:
+    """Read this package's files anew: called where a command begins."""
+    _own_package.cache_clear()
+
+
+def _look(root: Path | None) -> _Package:
+    return _Package(root) if root else _own_package()
+
+
+def closure(sources: Iterable[str], root: Path | None = None) -> set[Module]:
+    """The modules (names below the package) that some source imports, and in turn what they do.
+
+    A source that is no Python by itself (a cell with IPython's own syntax) counts as one that
+    imports everything. `root` is the folder of a package other than this one.
+    """
+    return _look(root).closure(sources)
+
+
+def package_hash(sources: Iterable[str], root: Path | None = None) -> str:
+    """sha256 (hex) of the part of the package that some source uses; `root` as of `closure`."""
+    package = _look(root)
+    return sha256(*sorted(package.content(module) for module in package.closure(sources)))

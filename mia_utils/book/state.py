@@ -13,6 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from ..errors import InputError
+from . import source
 from .notebooks import code_cells, parameters
 from .source import code_hash, package_hash, sha256
 
@@ -122,8 +123,9 @@ def _fingerprint(name: str, root: str | None, download: bool) -> str:
 
 
 def forget() -> None:
-    """Look at all data sets anew: called where a command begins."""
+    """Look at all data sets and at the package anew: called where a command begins."""
     _fingerprint.cache_clear()
+    source.forget()
 
 
 def _architecture(name: str) -> str:
