@@ -105,6 +105,10 @@ FRAMED = """[...document.querySelectorAll("article img.drawing, article img.phot
   return style.backgroundColor !== "rgba(0, 0, 0, 0)" || parseFloat(style.padding) > 0;
 }).map(i => i.getAttribute("src"))"""
 """Drawings that do not let the page shine through."""
+CUT = """[...document.querySelectorAll("article caption")].filter(
+  c => c.getBoundingClientRect().right > document.documentElement.clientWidth
+).map(c => c.innerText.slice(0, 60))"""
+"""Captions of which a part is seen only where their table is scrolled."""
 
 
 def faults(visit: Visit, home: str) -> list[str]:
@@ -121,6 +125,8 @@ def faults(visit: Visit, home: str) -> list[str]:
         found.append(f"formula: {visit.page.locator('.katex-error').first.inner_text()}")
     if framed := visit.page.evaluate(FRAMED):
         found.append(f"drawings on a sheet of their own: {framed}")
+    if cut := visit.page.evaluate(CUT):
+        found.append(f"captions cut off: {cut}")
     return found
 
 
