@@ -64,7 +64,7 @@ def test_the_table_of_contents_is_what_the_files_give():
 
 def test_make_book_executes_every_chapter():
     listed = tomllib.loads((ROOT / build.GRID).read_text("utf-8"))["grid"][0]["chapter"]
-    assert listed == [path.stem for path in notebooks.chapters(ROOT)]
+    assert sorted(listed) == sorted(path.stem for path in notebooks.chapters(ROOT))
 
 
 def test_every_page_of_prose_is_in_the_table_of_contents():

@@ -13,6 +13,7 @@ import time
 import types
 from pathlib import Path
 
+import joblib
 import nbformat
 import pytest
 from conftest import ROOT
@@ -353,6 +354,14 @@ for done in range(300):
 
     sweep.run_cells(grid.cells([{"chapter": "01_a"}], root), on_change=tell)
     assert any(line.startswith("cell 3 of 3, training: ") for line in told), told
+
+
+def test_cells_that_run_side_by_side_share_the_processors(root):
+    write(root / "notebooks/01_a.ipynb", "import joblib\nprint(joblib.cpu_count())")
+    cells = grid.cells([{"chapter": "01_a", "seed": [0, 1]}], root)
+    sweep.run_cells(cells, jobs=4)
+    told = [notebooks.read(cell.out)["cells"][-1]["outputs"][0]["text"] for cell in cells]
+    assert told == [f"{max(1, joblib.cpu_count() // 2)}\n"] * 2
 
 
 def test_a_worker_whose_parent_is_killed_ends_with_its_kernel(root):

@@ -28,11 +28,17 @@ def run_cells(
 ) -> None:
     """Execute the waiting cells, `jobs` at a time; their states are kept up to date.
 
+    The processors are shared out among them: a chapter that takes all of them for its trainings,
+    beside others that do, starts processes that wait for each other.
+
     `on_done` is called with every cell that has finished well, `on_change` with the running workers
     (by the place of their cell in `todo`) whenever a state has changed and about once a second
     besides. Whatever they or anything else raises (Ctrl-C), the running cells are stopped at once.
     """
+    from joblib import cpu_count
+
     waiting = [place for place, cell in enumerate(todo) if cell.state == WAITING]
+    processors = max(1, cpu_count() // max(1, min(jobs, len(waiting))))
     running: dict[int, Worker] = {}
     began: dict[int, float] = {}
     told = 0.0
@@ -42,7 +48,7 @@ def run_cells(
             while waiting and len(running) < jobs:
                 place = waiting.pop(0)
                 todo[place].state, began[place] = RUNNING, time.monotonic()
-                running[place] = Worker(_task(todo[place]))
+                running[place] = Worker(_task(todo[place]), processors)
                 changed = True
             for place in [p for p, worker in running.items() if worker.ended()]:
                 _finish(running.pop(place), todo[place], time.monotonic() - began[place])

@@ -28,9 +28,11 @@ class Worker:
     ----------
     task : mapping
         Keywords of `execute.execute` but `tell`, and `code`: what `grid.code_of` gave.
+    processors : int
+        How many it may keep busy: others run beside it.
     """
 
-    def __init__(self, task: Mapping):
+    def __init__(self, task: Mapping, processors: int):
         self.at, self.cells, self.said = 0, 0, ""
         self._out = Path(task["out"])
         self._errors: IO[str] = tempfile.TemporaryFile("w+", encoding="utf-8")
@@ -40,7 +42,12 @@ class Worker:
             stdout=subprocess.PIPE,
             stderr=self._errors,
             encoding="utf-8",
-            env={**os.environ, "PYTHONUTF8": "1", "PYTHONPATH": os.pathsep.join(_paths())},
+            env={
+                **os.environ,
+                "LOKY_MAX_CPU_COUNT": str(processors),  # what joblib counts
+                "PYTHONUTF8": "1",
+                "PYTHONPATH": os.pathsep.join(_paths()),
+            },
             start_new_session=True,  # Ctrl-C is for the parent, which then stops its workers
         )
         assert self.process.stdin and self.process.stdout, "both are pipes"
