@@ -57,7 +57,7 @@ clean:
 	@echo "clean: done"
 
 $(VENV)/.ready: requirements.txt pyproject.toml
-	@$(call environment,$(VENV),-e .)
+	@$(call environment,$(VENV),-r requirements.txt)
 
 $(VENV)/.ready-dev: $(VENV)/.ready
 	@echo "set-up: what the tests need"
@@ -72,14 +72,14 @@ $(VENV)/.ready-pdf: $(VENV)/.ready
 .venv-bench/.ready: requirements.txt pyproject.toml
 	@$(call environment,.venv-bench,-e '.[bench]')
 
-# $(1): folder of the environment, $(2): what to install in it
+# $(1): folder of the environment, $(2): what to install in it. A module is compiled when it is
+# imported; to compile all of them, which nobody imports, takes a minute.
 define environment
 $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
 	"set-up: this is Python %d.%d; Python 3.11 or later is needed (make PYTHON=python3.12 ...)" \
 	% sys.version_info[:2])'
 echo "set-up: $(1), once, a few minutes"
 $(PYTHON) -m venv $(1)
-$(1)/bin/python -m pip install --quiet --upgrade pip
-$(1)/bin/python -m pip install -r requirements.txt $(2)
+$(1)/bin/python -m pip install --no-compile $(2)
 touch $@
 endef
