@@ -157,6 +157,35 @@ def write(path: Path, wing: str, seed: int, outcomes: dict[str, str]) -> None:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(sorted(rows, key=lambda row: (row["wing"], row["mutant"])))
+    counted = summary(rows)
+    with path.with_name(f"{path.stem}_summary.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(counted[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(counted)
+
+
+def summary(rows: list[dict]) -> list[dict]:
+    """For each wing: how many of the sample were run, and what became of them."""
+    counts = defaultdict(Counter)
+    for row in rows:
+        counts[row["wing"], str(row["seed"])][row["outcome"]] += 1
+    found = []
+    for (wing, seed), count in sorted(counts.items()):
+        run = count.total() - count["not run"]
+        noticed, unnoticed = count["killed"], count["survived"]
+        found.append(
+            {
+                "wing": wing,
+                "seed": seed,
+                "changes": run,
+                "noticed": noticed,
+                "unnoticed": unnoticed,
+                "neither": run - noticed - unnoticed,
+                "not run": count["not run"],
+                "noticed of 100": round(100 * noticed / max(run, 1)),
+            }
+        )
+    return found
 
 
 def main() -> int:

@@ -615,6 +615,38 @@ def test_what_an_attack_needs_is_what_it_says(name):
     assert EVERY[name]().needs == Needs(**ASKED_FOR[name])
 
 
+OFFLINE = {"online": True, "seed": 0, "threshold": None}
+DEFAULTS = {
+    attacks.RandomAttack: {"seed": 0, "threshold": 0.5},
+    attacks.CorrectnessAttack: {"threshold": 0.5},
+    attacks.LossAttack: {"normalize": False, "per_class": False, "threshold": None},
+    attacks.EntropyAttack: {"normalize": False, "per_class": False, "threshold": None},
+    attacks.ConfidenceAttack: {"per_class": False, "threshold": None},
+    attacks.MarginAttack: {"per_class": False, "threshold": None},
+    attacks.LearnedAttack: {
+        "hidden": (10, 20, 50, 70, 100, 150, 200), "epochs": 50, "estimator": None,
+        "features": "raw", "per_class": False, "max_pairs": 60_000, "seed": 0, "threshold": None,
+    },
+    attacks.SimilarityAttack: {"distance": "kl", "seed": 0, "threshold": None},
+    attacks.PopulationAttack: {"fpr": 0.1, "threshold": None},
+    attacks.CalibratedAttack: {"signal": "loss", "seed": 0, "threshold": None},
+    attacks.LiRA: OFFLINE | {"variance": "fixed", "two_sided": False},
+    attacks.RMIA: OFFLINE | {"a": 0.3, "gamma": 1.0, "temperature": 1.0},
+    attacks.QuantileAttack: {"features": None, "fpr": 0.1, "seed": 0, "threshold": None},
+    lambda: attacks.BoundaryAttack(POOL): {
+        "pool": POOL, "store": None, "iterations": 5, "probes": 50, "seed": 0, "threshold": None,
+    },
+    lambda: attacks.GradientAttack(POOL): {
+        "pool": POOL, "features": "norm", "store": None, "threshold": None,
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("make", DEFAULTS)
+def test_what_nobody_sets_stays_as_it_was(make):
+    assert make().get_params(deep=False) == DEFAULTS[make]
+
+
 def test_models_that_are_left_out_are_spread_over_the_order_of_draws(leaky):
     order, records = leave_out.draw_order(leaky.shadow)
     assert sorted(order.tolist()) == list(range(12))

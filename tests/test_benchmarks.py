@@ -211,6 +211,29 @@ def test_a_sample_of_mutants_replaces_its_wing_and_keeps_the_reasons(tmp_path, m
     assert table["seed"].tolist() == [7, 7, 0]
 
 
+def test_a_time_out_counts_as_no_kill_and_what_was_not_run_as_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(mutants, "_change", lambda name: f"{name} -> 0")
+    outcomes = {"e.1": "killed", "e.2": "timeout", "e.3": "survived", "e.4": "not run"}
+    mutants.write(tmp_path / "mutants.csv", "engine", 5, outcomes | {"e.5": "suspicious"})
+    (row,) = pd.read_csv(tmp_path / "mutants_summary.csv").to_dict("records")
+    assert row == {
+        "wing": "engine",
+        "seed": 5,
+        "changes": 4,
+        "noticed": 1,
+        "unnoticed": 1,
+        "neither": 2,
+        "not run": 1,
+        "noticed of 100": 25,
+    }
+
+
+def test_the_summary_of_mutants_is_that_of_the_table():
+    table = pd.read_csv(ROOT / "book/results/mutants.csv", keep_default_na=False)
+    told = pd.read_csv(ROOT / "book/results/mutants_summary.csv", dtype={"seed": str})
+    assert told.to_dict("records") == mutants.summary(table.to_dict("records"))
+
+
 def test_every_mutant_that_is_left_has_a_reason():
     table = pd.read_csv(ROOT / "book/results/mutants.csv", keep_default_na=False)
     assert set(table["wing"]) <= set(mutants.WINGS)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
+import logging
 import os
 import platform
+import queue
 import re
+import signal
 import sys
 import time
+import zipfile
 from concurrent.futures import Future
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -36,6 +41,7 @@ from mia_utils.engine import (
     work,
 )
 from mia_utils.engine.query import _named, _noise
+from mia_utils.engine.train import as_jobs
 from mia_utils.errors import DiskError
 from mia_utils.training import device as devices
 from mia_utils.training import epochs, loop, worker
@@ -719,3 +725,220 @@ def test_a_speed_is_that_of_batches_beyond_the_first(batch, most, monkeypatch):
     seen.clear()
     plan.calibrate("mlp", (6,), 4, config, precision="bf16", device="cpu")
     np.testing.assert_array_equal(first[0], seen[0][0])
+
+
+def test_what_is_written_as_text_has_a_key_a_line_in_order(store, tmp_path):
+    name = put(store, zebra=1, apple=2)
+    store.put_failure(name, {"reason": "x", "a": [1]})
+    for path in (store.folder(name) / "record.json", store.failure_path(name)):
+        text = path.read_text("utf-8")
+        assert text == json.dumps(json.loads(text), indent=1, sort_keys=True)
+    assert store.failure(name) == {"reason": "x", "a": [1]}
+    transfer.export_models(store, tmp_path / "file", [name])
+    with zipfile.ZipFile(tmp_path / "file") as archive:
+        manifest = json.loads(text := archive.read("manifest.json").decode())
+        assert {info.compress_type for info in archive.infolist()} == {zipfile.ZIP_STORED}
+    assert text == json.dumps(manifest, indent=1) and list(manifest) == ["format", "files"]
+    assert manifest["format"] == "models of mia_utils, version 1"
+    for inside, facts in manifest["files"].items():
+        content = (store.root / inside).read_bytes()
+        assert facts == {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+
+
+def test_a_lease_with_bytes_that_are_no_text_is_somebodys(tmp_path):
+    path = tmp_path / "lease"
+    path.write_bytes(b"\xff|\xfe")
+    with lease.lease(path, lambda: False, "--store", wait=False) as ours:
+        assert not ours
+    assert path.exists()
+
+
+# ---- processes, threads and clusters -----------------------------------------------------------
+
+
+def test_a_pool_of_processes_is_made_with_one_thread_each_and_kept(monkeypatch):
+    made = []
+
+    class Pool:
+        def __init__(self, *given, **options):
+            made.append((given, options))
+
+        def submit(self, function):
+            future = Future()
+            future.set_result(function())
+            return future
+
+    monkeypatch.setattr("joblib.externals.loky.ProcessPoolExecutor", Pool)
+    monkeypatch.setattr(backend, "_pools", {})
+    first = backend._processes(3)
+    assert backend._processes(3) is first and backend._processes(2) is not first
+    threads = "OMP_NUM_THREADS MKL_NUM_THREADS OPENBLAS_NUM_THREADS VECLIB_MAXIMUM_THREADS"
+    options = {
+        "timeout": 60,
+        "initializer": backend._begin,
+        "initargs": (os.getpid(),),
+        "env": dict.fromkeys([*threads.split(), "NUMEXPR_NUM_THREADS"], "1"),
+    }
+    assert made == [((3,), options), ((2,), options)]
+
+
+def test_a_worker_ignores_ctrl_c_and_ends_with_its_parent(monkeypatch):
+    seen = []
+    monkeypatch.setattr(backend.signal, "signal", lambda *given: seen.append(given))
+    monkeypatch.setattr(
+        backend.threading,
+        "Thread",
+        lambda **options: SimpleNamespace(start=lambda: seen.append(options)),
+    )
+    backend._begin(77)
+    assert seen == [
+        (signal.SIGINT, signal.SIG_IGN),
+        {"target": backend._end_with, "args": (77,), "daemon": True},
+    ]
+    parents, slept = iter([77, 77, 1]), []
+    monkeypatch.setattr(backend.os, "getppid", lambda: next(parents))
+    monkeypatch.setattr(backend.time, "sleep", slept.append)
+    monkeypatch.setattr(backend.os, "_exit", lambda code: slept.append(("exit", code)))
+    backend._end_with(77)
+    assert slept == [0.5, 0.5, ("exit", 1)]
+
+
+def test_threads_are_stopped_only_where_nobody_listens_any_more():
+    stopped = []
+    found = backend.in_threads(lambda x: 1 / x, [(1,), (0,)], 2, lambda: stopped.append(True))
+    outcomes = dict(found)
+    assert outcomes[0] is None and isinstance(outcomes[1], ZeroDivisionError) and not stopped
+    running = backend.in_threads(lambda x: x, [(1,), (2,)], 1, lambda: stopped.append(True))
+    next(running)
+    running.close()
+    assert stopped == [True]
+
+
+def test_no_more_tasks_are_handed_in_than_asked_for():
+    handed = []
+
+    class Pool:
+        def submit(self, function, *given):
+            handed.append(given)
+            future = Future()
+            future.set_result(None)
+            return future
+
+    tasks = backend._finished(Pool(), print, [(1,), (2,), (3,), (4,)], 2)
+    next(tasks)
+    assert handed == [(1,), (2,)]
+    assert sorted(index for index, _ in tasks) != [] and handed == [(1,), (2,), (3,), (4,)]
+
+
+@pytest.mark.parametrize(
+    "status, workers, after, said",
+    [
+        ("closed", {"a": 1}, 0, "the Dask scheduler at tcp://a is gone"),
+        ("running", {}, 61, "the Dask cluster at tcp://a has had no worker for 60 seconds"),
+    ],
+)
+def test_a_cluster_that_is_lost_is_told(status, workers, after, said, monkeypatch):
+    clock = iter([0.0, 30.0, 60.0, 60.0 + after])
+    monkeypatch.setattr(backend.time, "monotonic", lambda: next(clock))
+    client = SimpleNamespace(status=status, scheduler_info=lambda: {"workers": workers})
+
+    class Nothing(queue.Queue):
+        def get(self, *, timeout):
+            assert timeout == 1
+            raise queue.Empty
+
+    with pytest.raises(backend.LostWorkers) as caught:
+        backend._next(client, Nothing(), "tcp://a")
+    assert str(caught.value) == said
+
+
+def test_a_cluster_is_told_apart_from_its_tasks(monkeypatch):
+    distributed = pytest.importorskip("distributed")
+    killed = distributed.scheduler.KilledWorker("task", None, 3)
+    assert (
+        str(backend._told(killed)) == "several workers died of one training; give them more memory"
+    )
+    assert backend._told(None) is None and backend._told(error := KeyError()) is error
+    closed = []
+
+    class Late(Client):
+        def wait_for_workers(self, *given, **options):
+            raise TimeoutError("nobody\n came")
+
+        def close(self, **options):
+            closed.append((options, logging.getLogger("distributed.client").level))
+
+    monkeypatch.setattr(distributed, "Client", Late)
+    log = logging.getLogger("distributed.client")
+    monkeypatch.setattr(log, "level", logging.INFO)
+    with pytest.raises(InputError) as caught:
+        backend._client("tcp://a")
+    assert str(caught.value) == "no Dask workers at scheduler='tcp://a': nobody came"
+    assert closed == [({"timeout": 10}, logging.CRITICAL)] and log.level == logging.INFO
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(InputError) as caught:
+        backend._client("tcp://a")
+    assert str(caught.value) == (
+        "backend='dask' needs Dask; install it with: pip install 'mia-utils[cluster]'"
+    )
+
+
+# ---- plans -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "change, said",
+    [
+        ({"records": 0}, "records=0; expected at least 1"),
+        ({"members": 0}, "members=0; expected at least 1"),
+        ({"models": 0}, "models=0; expected at least 1"),
+        ({"members": 101}, "members=101 of records=100; expected no more than there are"),
+        ({"stored": 5}, "stored=5 of models=4; expected 0 to 4"),
+        ({"stored": -1}, "stored=-1 of models=4; expected 0 to 4"),
+        ({"flops_per_second": 0.0}, "flops_per_second=0.0; expected a positive number"),
+    ],
+)
+def test_a_plan_that_makes_no_sense_is_told(change, said):
+    given = {"records": 100, "members": 50, "models": 4, "flops_per_second": 1e9} | change
+    with pytest.raises(InputError) as caught:
+        plan.plan("mlp", (6,), 4, **given)
+    assert str(caught.value) == said
+
+
+def test_a_plan_by_hand_for_rows_and_for_images():
+    config = TrainConfig(epochs=2, batch_size=10)
+    found = plan.plan(
+        "mlp", (6,), 4, records=100, members=100, models=1, config=config, flops_per_second=1e6
+    )
+    sizes = [6, 512, 256, 128, 64, 4]
+    forward = sum(2 * a * b for a, b in itertools.pairwise(sizes))
+    parameters = sum((a + 1) * b for a, b in itertools.pairwise(sizes))
+    numbers = 6 + 2 * sum(sizes[1:-1]) + sizes[-1]  # flattened, each hidden layer twice, logits
+    assert found == plan.Plan(
+        models=1,
+        missing=1,
+        hours=(3 * forward * 100 * 2 + forward * 100) / 1e6 / 3600,
+        flops=3 * forward * 100 * 2,
+        flops_per_second=1e6,
+        memory=100 * 6 * 4 + 4 * 4 * parameters + 4 * 100 * 4 + 4 * 10 * numbers,
+        disk=4 * (100 * 4 + parameters),
+    )
+    images = plan.plan(
+        "mlp", (2, 3, 1), 4, records=100, members=1, models=3, stored=3, config=config,
+        flops_per_second=1e6,
+    )  # fmt: skip
+    assert images.memory == found.memory - 100 * 6 * 3
+    assert (images.missing, images.hours, images.disk) == (0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    "jobs, found", [(None, None), (-1, None), (1, 1), (np.int64(3), 3), (10, 10)]
+)
+def test_jobs_are_a_python_number_or_all(jobs, found):
+    assert as_jobs(jobs) == found and type(as_jobs(jobs)) in (int, type(None))
+    for wrong in (0, -2, True, 1.0, "2"):
+        with pytest.raises(InputError) as caught:
+            as_jobs(wrong)
+        assert str(caught.value) == (
+            f"jobs={wrong!r}; expected an integer >= 1, or -1 for all processors"
+        )
