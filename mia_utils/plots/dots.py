@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from ..errors import InputError
 from .labels import untangle
@@ -43,7 +44,7 @@ def dots(
         If there is no row, or a span belongs to none.
     """
     figure, ax = _axes("plots.dots", list(rows), spans, xlabel)
-    named = []
+    named: list[Text] = []
     for label, x in sorted((lines or {}).items(), key=lambda line: line[1]):
         ax.axvline(x, color=FAINT, linestyle="--", linewidth=1)
         text = ax.annotate(
