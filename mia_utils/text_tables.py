@@ -127,11 +127,24 @@ def _head(path: Path) -> tuple[Any, dict[str, Any]]:
     try:
         separator, skipped = _separator(path, encoding)
         options: dict[str, Any] = {"encoding": encoding, "sep": separator, "skiprows": skipped}
-        return pd.read_csv(path, nrows=0, skipinitialspace=True, **options).columns, options
+        columns = pd.read_csv(path, nrows=0, skipinitialspace=True, **options).columns
+        written = pd.read_csv(
+            path,
+            nrows=1,
+            header=None,
+            dtype=str,
+            keep_default_na=False,
+            skipinitialspace=True,
+            **options,
+        )
     except UnicodeError:
         raise _unreadable(path) from None
     except (ValueError, pd.errors.ParserError, OSError) as error:
         raise InputError(f"{path}: not a readable table ({one_line(error)[:300]})") from None
+    names = [name for name in written.iloc[0] if name]  # pandas calls the second x of two x.1
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise InputError(f"{path}: the column {twice[0]!r} is there twice")
+    return columns, options
 
 
 def _counts(frame) -> bool:

@@ -76,7 +76,7 @@ def test_classes_in_another_order_move_answers_and_labels_alike(one_hot, tmp_pat
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"seed": 2**32}, "seed=4294967296; expected an integer below"),
+        ({"seed": 2**32}, "seed=4294967296; expected an integer.* below"),
         ({"rates": ()}, "rates are empty; expected false-positive rates"),
         (
             {"shadows": answers(records=200, classes=3, models=4, balanced=True)},
@@ -298,6 +298,12 @@ def test_files_too_large_to_be_read_whole_are_refused(tmp_path, monkeypatch):
     for name, said in (("a.csv", "GB; expected at most"), ("a.parquet", "GB unpacked; expected")):
         with pytest.raises(InputError, match=f"{said}.*write the answers as .npy"):
             read_table(tmp_path / name, largest=5)
+
+
+def test_two_columns_of_members_that_differ_are_refused(tmp_path):
+    (tmp_path / "a.csv").write_text("label,member,member,logit_0,logit_1\n0,1,0,1,2\n1,0,1,2,3\n")
+    with pytest.raises(InputError, match=r"a\.csv: the column 'member' is there twice"):
+        read_answers(tmp_path / "a.csv")
 
 
 @pytest.mark.parametrize(

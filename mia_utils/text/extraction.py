@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..arguments import as_integer
+from ..arguments import as_integer, as_number
 from ..errors import InputError, shown
 from .outputs import TokenOutputs
 
@@ -38,7 +38,7 @@ class Extraction:
         >>> Extraction(np.array([True]), np.array([[False]]), np.log([[0.5]])).within(2).tolist()
         [[0.75]]
         """
-        if tries < 1:
+        if as_number("tries", tries, "at least 1") < 1:
             raise InputError(f"tries={shown(tries)}; expected at least 1")
         with np.errstate(divide="ignore"):
             miss = np.log1p(-np.exp(np.minimum(self.log_probability, 0)))
@@ -106,6 +106,7 @@ def generate(model, tokens, length: int, *, temperature: float = 0.0, seed: int 
 
     from ..randomness import torch_generator
 
+    length = as_integer("length", length, "a number of tokens, at least 1", 1)
     found = [int(token) for token in tokens]
     if strange := [token for token in found if not 0 <= token < model.opening]:
         raise InputError(f"token {strange[0]} is not in the vocabulary of {model.opening} tokens")
@@ -113,7 +114,7 @@ def generate(model, tokens, length: int, *, temperature: float = 0.0, seed: int 
         raise InputError(
             f"{len(found)} + {length} tokens are more than the model's context of {model.context}"
         )
-    if not temperature >= 0:
+    if as_number("temperature", temperature, "a number >= 0") < 0:
         raise InputError(f"temperature={shown(temperature)}; expected a number >= 0")
     drawing = torch_generator(seed, "generated text")
     with torch.no_grad():
