@@ -27,6 +27,7 @@ MET = re.findall(r"(?:file|root): (\S+)", contents.toc(ROOT))
 COPIES = contents.appendix(ROOT)
 CHAPTER = contents.met(ROOT, notebooks.chapters(ROOT)[1])
 CLAIMS = contents.met(ROOT, "12_claims")
+RESULTS = contents.met(ROOT, "11_results")
 AXE = (
     "book/index",
     CHAPTER,
@@ -449,6 +450,21 @@ def test_on_paper_what_was_folded_is_seen_at_once(browser, site):
             }"""
         )
     assert fading == 0
+
+
+SHEET = 672
+"""CSS pixels across what is printed of A4."""
+CUT_ON_PAPER = """[...document.querySelectorAll("article table")].filter(
+  t => t.getBoundingClientRect().right > innerWidth || t.scrollWidth > t.clientWidth + 1
+).map(t => t.innerText.slice(0, 60))"""
+
+
+@pytest.mark.parametrize("docname", ["book/performance", "book/audit_checked", RESULTS])
+def test_on_paper_no_table_is_cut(browser, site, docname):
+    with Visit(browser, f"{site}{docname}.html", width=SHEET) as visit:
+        visit.page.emulate_media(media="print")
+        assert visit.page.locator("article table").count()
+        assert visit.page.evaluate(CUT_ON_PAPER) == []
 
 
 def test_on_paper_everything_is_open(browser, site):
