@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Collection, Iterable
 from numbers import Integral, Real
@@ -11,6 +12,8 @@ from typing import NoReturn
 import numpy as np
 
 from .errors import InputError, shown
+
+_LONGEST = 255  # characters of a file's name
 
 
 def refuse(name: str, value, expected: str) -> NoReturn:
@@ -28,6 +31,34 @@ def text(name: str, value) -> None:
     """InputError unless `value` is a text."""
     if not isinstance(value, str):
         refuse(name, value, "a text")
+
+
+def truth(name: str, value) -> None:
+    """InputError unless `value` is True or False."""
+    if not isinstance(value, bool | np.bool_):
+        refuse(name, value, "True or False")
+
+
+def instance(name: str, value, kind: type, expected: str) -> None:
+    """InputError unless `value` is one of that kind."""
+    if not isinstance(value, kind):
+        raise InputError(f"{name} is {shown(value):.80}; expected {expected}")
+
+
+def path(name: str, value) -> None:
+    """InputError unless `value` is a path that a disk can hold."""
+    text = str(os.fspath(value)) if isinstance(value, str | os.PathLike) else ""
+    if not text or "\0" in text or max(map(len, re.split(r"[\\/]", text))) > _LONGEST:
+        refuse(name, value, "a path")
+
+
+def folder(name: str, value) -> None:
+    """InputError unless `value` is the path of a folder that is there, or None."""
+    if value is None:
+        return
+    path(name, value)
+    if not os.path.isdir(value):
+        raise InputError(f"{name}: no folder {value!s:.200}; expected one that is there")
 
 
 def several(name: str, value, expected: str) -> tuple:
@@ -50,6 +81,10 @@ def number(name: str, value, expected: str, low: float, high: float, *, closed: 
 
 
 def _between(value, low: float, high: float, closed: str) -> bool:
+    try:
+        value = float(value)
+    except OverflowError:  # an integer beyond all floats
+        return False
     return (
         low < value < high
         or ("low" in closed and value == low)
@@ -99,7 +134,8 @@ def as_number(name: str, value, expected: str) -> float:
     if isinstance(value, str):
         refuse(name, value, f"{expected}{_unquoted(value)}")
     try:
-        number = math.nan if isinstance(value, (bool, np.bool_)) else float(value)
+        # `float` reads bytes, too.
+        number = math.nan if isinstance(value, (bool, np.bool_, bytes)) else float(value)
     except (TypeError, ValueError, RuntimeError, OverflowError):
         number = math.nan
     if not math.isfinite(number):

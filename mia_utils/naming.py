@@ -72,7 +72,7 @@ def member_mask(members, ids, records: int) -> np.ndarray:
             raise InputError(
                 f"members has {array.size} values for {records} records, such as "
                 f"{array[:1].tolist()[0] if array.size else None!r}; expected true or false for every "
-                "record, or the ids of members and ids of all records: pass ids="
+                "record, or the ids of members and ids of all records: pass ids= (--ids)"
             )
         return array
     known = as_array(ids, "ids")

@@ -422,6 +422,8 @@ def check_stored(outputs, pool: Pool, role: str) -> Outputs:
         Otherwise.
     """
     check_outputs(outputs, role)
+    if not isinstance(pool, Pool):
+        raise InputError(f"{role} got pool {pool!r:.80}; expected a Pool, as load_dataset gives it")
     if not outputs.names:
         raise InputError(
             f"{role} got outputs without names of stored models; pass what train() returned, or "

@@ -8,11 +8,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
 
+from . import arguments
 from .errors import DiskError, InputError
 
 
 def _root(variable: str, folder: str, given: str | os.PathLike | None = None) -> Path:
     """The given folder, else the variable's, else ~/.cache/mia/FOLDER."""
+    if given is not None and given != "":
+        arguments.path(folder, given)
     value = given or os.environ.get(variable) or f"~/.cache/mia/{folder}"
     try:
         return Path(value).expanduser()

@@ -313,7 +313,8 @@ def doubts(answers) -> list[str]:
         if (z >= 0).all() and (z <= 1).all() and (np.abs(z.sum(axis=1) - 1) <= _SUM).all():
             found.append(
                 f"logits of model {model} lie in [0, 1] and sum to 1: are they probabilities? "
-                "Write Outputs.from_probabilities(...)"
+                "Write Outputs.from_probabilities(...), or with mia audit --probabilities for a "
+                ".npy file, else the names probabilities or prob_0, prob_1, ..."
             )
         # Were the answers other records', they would still name each class as often.
         shares = [np.bincount(c, minlength=z.shape[1]) for c in (z.argmax(axis=1), labels)]

@@ -31,6 +31,7 @@ from mia_utils.audit.models import (
     load_torch,
     load_weights,
     natural_floor,
+    output_order,
 )
 from mia_utils.cli.main import main
 from mia_utils.data.pool import Pool
@@ -344,6 +345,51 @@ def test_tables_of_features(tmp_path):
     assert read_material(tmp_path / "t.npz").pool.shape == (3,)
     np.savez(tmp_path / "i.npz", images=np.zeros((2, 4, 4), np.uint8), labels=[1, 0])
     assert read_material(tmp_path / "i.npz").pool.shape == (4, 4, 1)
+
+
+@pytest.mark.parametrize("name", ["member", "is_member", "membership"])
+def test_a_column_of_members_is_no_feature(name, tmp_path):
+    frame = pd.DataFrame({"age": [30, 40, 50], name: [True, False, True], "label": [0, 1, 0]})
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    material = read_material(tmp_path / "t.csv")
+    assert material.pool.records.tolist() == [[30], [40], [50]] and len(material.members) == 3
+    np.savez(
+        tmp_path / "t.npz", features=np.zeros((2, 3)), labels=[1, 0], **{name: np.array([1, 0])}
+    )
+    assert read_material(tmp_path / "t.npz").members.tolist() == [1, 0]
+
+
+def test_a_table_may_say_itself_who_is_a_member(tmp_path, capsys):
+    table, members = _table(tmp_path)
+    held = set(members.read_text().split())
+    frame = pd.read_csv(table, dtype={"id": str})
+    frame.assign(member=frame["id"].isin(held)).to_csv(tmp_path / "own.csv", index=False)
+    call = ["audit", "--model", "audit_models:forest", "--quiet", "-o", str(tmp_path / "out")]
+    call += ["--attacks", "loss"]
+    assert main([*call, "--data", str(table), "--members", str(members)]) == 0
+    told = capsys.readouterr().out
+    assert main([*call, "--data", str(tmp_path / "own.csv")]) == 0
+    assert capsys.readouterr().out == told
+    assert main([*call, "--data", str(tmp_path / "own.csv"), "--members", str(members)]) == 2
+    assert "says itself who is a member" in capsys.readouterr().err
+    assert main([*call, "--data", str(table)]) == 2
+    assert "a table with a column member" in capsys.readouterr().err
+
+
+def test_outputs_are_found_by_name_and_by_order_only_with_a_word(recwarn):
+    assert output_order(["cat", "dog", "fox"], ["fox", "cat", "dog"], "m") == [2, 0, 1]
+    assert output_order(["Cat", "DOG"], ["dog", "cat"], "m") == [1, 0]
+    assert output_order(["LABEL_0", "LABEL_1"], ["cat", "dog"], "m") == [0, 1]
+    assert output_order(["cat", "dog"], ["0", "1"], "m") == [0, 1] and not recwarn
+    with pytest.warns(InputWarning, match="'chien' for 'cat', 'chat' for 'dog'.*--classes"):
+        assert output_order(["cat", "dog"], ["chien", "chat"], "m") == [0, 1]
+    with pytest.raises(InputError, match="has the classes cat, dog; the data's are a, b, c"):
+        output_order(["cat", "dog"], ["a", "b", "c"], "m")
+
+
+def test_weights_beside_the_folder_of_a_model_are_refused(tmp_path, pool):
+    with pytest.raises(InputError, match="--weights w.pt goes with module:function"):
+        load_model(str(tmp_path), pool, weights="w.pt")
 
 
 # ---- from a model to a report --------------------------------------------------------------------

@@ -156,6 +156,12 @@ def test_input_errors_are_one_line_and_code_2(notebook, tmp_path, capsys):
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_chapter_by_number_needs_the_folder_of_the_book(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["run", "01"]) == 2
+    assert "call mia in the folder of the book" in error_line(capsys)
+
+
 def test_an_input_error_inside_the_notebook_is_one_line_too(notebook, tmp_path, capsys):
     assert cli.main(["run", str(notebook), "-p", "fail", "true"]) == 2
     assert error_line(capsys).startswith("mia: error: no data (cell [4] of ")

@@ -87,11 +87,11 @@ def test_numbers_of_any_kind_are_one_model(given, stored):
         ({"epochs": 10**400}, "expected an integer >= 1"),
         ({"batch_size": np.arange(2)}, "expected an integer >= 1"),
         ({"mixup": float("inf")}, "mixup=inf; expected alpha > 0, or 0 for none"),
-        ({"lr": 0}, "lr=0.0; expected a positive number"),
+        ({"lr": 0}, "lr=0; expected a positive number"),
         ({"lr": complex(1, 2)}, "expected a positive number"),
         ({"relax_loss": np.nan}, "expected a loss > 0"),
         ({"label_smoothing": "0,1"}, "label_smoothing='0,1'; expected a number in [0, 1)"),
-        ({"dropout": 1}, "dropout=1.0; expected a number in [0, 1) or None"),
+        ({"dropout": 1}, "dropout=1; expected a number in [0, 1) or None"),
         ({"lr_drop": 0.5}, "expected an epoch >= 1 or None"),
         ({"optimizer": "Adam"}, "optimizer='Adam'; expected one of ('adam', 'adamw', 'sgd')"),
         ({"optimizer": None}, "expected one of"),
@@ -105,7 +105,7 @@ def test_numbers_of_any_kind_are_one_model(given, stored):
         ({"optimizer": "sgd", "momentum": 0, "nesterov": True}, "nothing to look ahead with"),
         ({"schedule": "one_cycle", "lr_drop": 3}, "lr_drop and schedule='one_cycle' together"),
         ({"schedule": "cosine"}, "expected one of ('constant', 'one_cycle')"),
-        ({"momentum": 1, "optimizer": "sgd"}, "momentum=1.0; expected a number in [0, 1)"),
+        ({"momentum": 1, "optimizer": "sgd"}, "momentum=1; expected a number in [0, 1)"),
     ],
 )
 def test_what_cannot_be_a_setting_is_refused_in_one_line(given, message):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -99,6 +100,9 @@ class Attack(BaseEstimator):
             If one is of a type or size that the attack cannot use.
         """
         arguments.threshold(self.threshold)
+        for name, parameter in inspect.signature(type(self)).parameters.items():
+            if isinstance(parameter.default, bool):
+                arguments.truth(name, getattr(self, name))
         if hasattr(self, "seed"):
             arguments.seed(self.seed)
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from .. import arguments
+from ..arrays import as_integers
 from ..engine.oracle import Oracle
 from ..errors import InputError
 
 _TRIES = 20  # other records asked about until one has another label
+_MOST = 100_000
+_EXPECTED = f"an integer from 1 to {_MOST}"
 _ROWS = 2000  # changed records in memory at once
 
 
@@ -51,10 +55,21 @@ def boundary_distance(
     Raises
     ------
     InputError
-        If iterations or probes are not positive.
+        If iterations or probes are not positive, or labels and ids do not fit.
     """
+    iterations = arguments.as_integer("iterations", iterations, _EXPECTED, most=_MOST)
+    probes = arguments.as_integer("probes", probes, _EXPECTED, most=_MOST)
+    if isinstance(records, np.ndarray) and records.dtype not in (np.uint8, np.float32):
+        raise InputError(f"records are {records.dtype}; expected uint8 images or float32 features")
+    arguments.instance("records", records, np.ndarray, "the records of a pool")
     if iterations < 1 or probes < 1:
         raise InputError(f"iterations={iterations}, probes={probes}; expected at least 1 of each")
+    arguments.seed(seed)
+    labels, ids = as_integers(labels, "labels"), as_integers(ids, "ids")
+    if labels.ndim != 1 or labels.shape != ids.shape:
+        raise InputError(f"labels {labels.shape} and ids {ids.shape}; expected one for each record")
+    if ids.size and not 0 <= ids.min() <= ids.max() < len(records):
+        raise InputError(f"ids run to {ids.max()}; expected rows 0 to {len(records) - 1}")
     image = np.asarray(records[:1]).dtype == np.uint8
     scale = 255.0 if image else 1.0
     rng = np.random.default_rng([seed, 7])

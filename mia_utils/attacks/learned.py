@@ -154,7 +154,10 @@ class LearnedAttack(Attack):
         arguments.count("max_pairs", self.max_pairs)
         if self.estimator is None:
             arguments.count("epochs", self.epochs)
-            for size in np.atleast_1d(np.asarray(self.hidden, dtype=object)):
+            sizes = np.atleast_1d(np.asarray(self.hidden, dtype=object))
+            if not sizes.size:
+                raise InputError(f"hidden={self.hidden!r}; expected at least one size")
+            for size in sizes:
                 arguments.count("hidden", size)
         elif not hasattr(self.estimator, "predict_proba"):
             raise InputError(
@@ -233,7 +236,7 @@ class LearnedAttack(Attack):
     def _model(self):
         if self.estimator is not None:
             return _Estimator(self.estimator, self.seed)
-        return MLP(self.hidden, epochs=self.epochs, seed=self.seed)
+        return MLP(np.atleast_1d(self.hidden).tolist(), epochs=self.epochs, seed=self.seed)
 
     def _hold_out(self, records, truth, n: int, rng: np.random.Generator) -> np.ndarray:
         """A fifth of the records, as many of the members' and the non-members' as can be; (n,)."""

@@ -15,7 +15,7 @@ from ..data.pool import Pool
 from ..errors import InputError
 from ..naming import class_numbers
 from ..text_tables import UNNAMED
-from .tables import IDS, LABELS, Table, read_array, read_table, sha256
+from .tables import IDS, LABELS, MEMBERS, Table, read_array, read_table, sha256
 
 _SPLITS = ("train", "test", "val", "valid", "validation")
 
@@ -30,12 +30,15 @@ class Material:
     ids : str (N,)
     groups : dict from column to str (N,)
     sources : tuple of (file name, SHA-256)
+    members : (N,) or None
+        What an archive or a table says of membership, as it stands there.
     """
 
     pool: Pool
     ids: np.ndarray
     groups: dict[str, np.ndarray] = field(default_factory=dict)
     sources: tuple[tuple[str, str], ...] = ()
+    members: np.ndarray | None = None
 
 
 def read_material(
@@ -51,9 +54,9 @@ def read_material(
     ----------
     path : folder, .npz, .csv or .parquet
         A folder holds `CLASS/*.png`, or `train/CLASS/*.png` and `test/CLASS/*.png`; a record's id is its
-        path in it. An archive holds `images` or `features`, `labels`, and if there `ids` and
-        `classes`. A table has a column `label`, maybe `id` and `group_NAME`; all other columns are
-        features, numbers.
+        path in it. An archive holds `images` or `features`, `labels`, and if there `ids`, `members`
+        and `classes`. A table has a column `label`, maybe `id`, `member` and `group_NAME`; all
+        other columns are features, numbers.
     classes : sequence of str, optional
         Names in the order of the model's outputs; by default the sorted names of labels.
     groups : columns of a table that group records; they are no features then.
@@ -95,7 +98,8 @@ def _archive(path, table: Table, classes, groups, sources) -> Material:
         if name.startswith("group_") or name in groups
     }
     ids = next((table[name] for name in IDS if name in table), None)
-    return _material(path, table[records[0]], labels, ids, classes, chosen, sources)
+    members = next((table[name] for name in MEMBERS if name in table), None)
+    return _material(path, table[records[0]], labels, ids, classes, chosen, sources, members)
 
 
 def _table(path, table: Table, classes, groups, sources) -> Material:
@@ -106,8 +110,9 @@ def _table(path, table: Table, classes, groups, sources) -> Material:
     if missing:
         raise InputError(f"{path} has no column {missing[0]!r}; it has {', '.join(table)}")
     ids = next((name for name in IDS if name in table), None)
+    members = next((name for name in MEMBERS if name in table), None)
     grouping = [name for name in table if name.startswith("group_") or name in groups]
-    features = [name for name in table if name not in (labels, ids, *grouping)]
+    features = [name for name in table if name not in (labels, ids, members, *grouping)]
     nameless = [name for name in features if name.startswith(UNNAMED)]
     if nameless:
         raise InputError(
@@ -123,12 +128,11 @@ def _table(path, table: Table, classes, groups, sources) -> Material:
         raise InputError(f"{path} has no column of features beside {', '.join(table)}")
     values = np.stack([table[name].astype(np.float64) for name in features], axis=1)
     chosen = {name.removeprefix("group_"): table[name] for name in grouping}
-    return _material(
-        path, values, table[labels], None if ids is None else table[ids], classes, chosen, sources
-    )
+    told = [None if name is None else table[name] for name in (ids, members)]
+    return _material(path, values, table[labels], told[0], classes, chosen, sources, told[1])
 
 
-def _material(path, records, labels, ids, classes, groups, sources) -> Material:
+def _material(path, records, labels, ids, classes, groups, sources, members) -> Material:
     labels = np.asarray(labels)
     if labels.dtype.kind in "US" and classes is None:
         classes = sorted(set(labels.astype(str).tolist()))
@@ -141,7 +145,7 @@ def _material(path, records, labels, ids, classes, groups, sources) -> Material:
     if ids.shape != (len(pool),) or np.unique(ids).size != ids.size:
         raise InputError(f"{path}: ids have shape {ids.shape} or repeat; expected one a record")
     texts = {name: np.asarray(values).astype(str) for name, values in groups.items()}
-    return Material(pool, ids.astype(str), texts, sources)
+    return Material(pool, ids.astype(str), texts, sources, members)
 
 
 # ---- image folders -------------------------------------------------------------------------------

@@ -7,15 +7,17 @@ that is run is the function that the caller names.
 from __future__ import annotations
 
 import os
+import re
+import warnings
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
 from ..data.pool import Pool
-from ..errors import InputError
+from ..errors import InputError, InputWarning
 from ..reading import FLOOR
 
 _BATCH = 500
@@ -325,6 +327,48 @@ def fitted(
 # ---- Hugging Face --------------------------------------------------------------------------------
 
 
+def output_order(names: Sequence[str], classes: Sequence[str], folder) -> list[int]:
+    """Which of a model's outputs is whose, by the names of both; whatever the case of their letters.
+
+    Raises
+    ------
+    InputError
+        If the model has another number of classes, and lacks one of the data's.
+
+    Warns
+    -----
+    InputWarning
+        If names say nothing of each other, so that the order alone decides.
+
+    >>> output_order(["Cat", "Dog", "Fox"], ["fox", "cat"], "model")
+    [2, 0]
+    """
+    for fold in (str, str.casefold):
+        places = {fold(name): place for place, name in enumerate(names)}
+        wanted = [fold(name) for name in classes]
+        if len(places) == len(names) and len(set(wanted)) == len(wanted):
+            if set(wanted) <= set(places):
+                return [places[name] for name in wanted]
+    if len(names) != len(classes):
+        raise InputError(
+            f"{folder} has the classes {', '.join(names[:10])}; the data's are "
+            f"{', '.join(classes[:10])}"
+        )
+    if not any(all(_NUMBERED.fullmatch(name) for name in side) for side in (names, classes)):
+        pairs = ", ".join(f"{b!r} for {a!r}" for a, b in zip(names[:5], classes, strict=False))
+        warnings.warn(
+            f"{folder}: the data's classes are taken in the order of the model's outputs ({pairs}); "
+            "if they stand in another, write --classes in the order of the outputs",
+            InputWarning,
+            stacklevel=2,
+        )
+    return list(range(len(names)))
+
+
+_NUMBERED = re.compile(r"(LABEL_)?[0-9]+")
+"""Names that say no more than a place does."""
+
+
 class HuggingFaceModel:
     """An image classifier and its processor from a folder; nothing is fetched, no code is run."""
 
@@ -350,15 +394,7 @@ class HuggingFaceModel:
                 "expected config.json, preprocessor_config.json and model.safetensors"
             ) from None
         names = [str(self.model.config.id2label[i]) for i in range(self.model.config.num_labels)]
-        if set(classes) <= set(names):
-            self.order = [names.index(name) for name in classes]
-        elif len(names) == len(classes):
-            self.order = list(range(len(names)))
-        else:
-            raise InputError(
-                f"{folder} has the classes {', '.join(names[:10])}; the data's are "
-                f"{', '.join(classes[:10])}"
-            )
+        self.order = output_order(names, classes, folder)
 
     def logits(self, records: np.ndarray) -> np.ndarray:
         import torch
@@ -384,6 +420,10 @@ def load_model(
         If there is no such model.
     """
     if Path(model).is_dir():
+        if weights is not None:
+            raise InputError(
+                f"--weights {weights} goes with module:function; the folder {model} holds its own"
+            )
         return HuggingFaceModel(model, pool.classes), None
     if weights is not None:
         return load_torch(model, weights, pool), None

@@ -62,8 +62,13 @@ def find_chapter(name: str | os.PathLike, root: str | os.PathLike = ".") -> Path
         raise InputError(f"{path} is the source of a chapter; give its pair {path.stem}.ipynb")
     if path.suffix and path.suffix != ".ipynb":
         raise InputError(f"{path} is not an .ipynb; expected a notebook such as {path.stem}.ipynb")
-    titles = ", ".join(path.stem for path in known) or "none"
     where = Path(root, "notebooks")
+    if not known:
+        raise InputError(
+            f"no notebook {name}: there are no chapters in {where.absolute()}; call mia in the "
+            "folder of the book's repository, or name a file, such as path/to/chapter.ipynb"
+        )
+    titles = ", ".join(path.stem for path in known)
     raise InputError(f"no notebook {name}; the chapters in {where} are: {titles}")
 
 

@@ -227,12 +227,22 @@ def _of_model(arguments: argparse.Namespace, tell):
         raise InputError(f"{arguments.target} and --model: give answers or a model, not both")
     if arguments.data is not None and is_language_model(arguments.model):
         return _of_language_model(arguments, tell)
-    if arguments.data is None or arguments.members is None:
+    if arguments.data is None:
         raise InputError("--model needs --data PATH and --members FILE")
     material = read_material(
         arguments.data, classes=arguments.classes, groups=arguments.groups, size=arguments.size
     )
     tell(repr(material.pool))
+    members = material.members
+    if arguments.members is not None:
+        if members is not None:
+            raise InputError(
+                f"--members {arguments.members}: {arguments.data} says itself who is a member; "
+                "leave one of the two out"
+            )
+        members = read_members(arguments.members)
+    if members is None:
+        raise InputError("--model needs --members FILE, or a table with a column member")
     count = arguments.shadows if (arguments.shadows or "").isdecimal() else None
     config = TrainConfig(epochs=arguments.epochs, batch_size=arguments.batch_size, lr=arguments.lr)
     if count and arguments.weights:
@@ -241,7 +251,7 @@ def _of_model(arguments: argparse.Namespace, tell):
     data, shadows = answers_of(
         arguments.model,
         material,
-        read_members(arguments.members),
+        members,
         weights=arguments.weights,
         shadows=int(count or 0),
         config=config,

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import arguments
 from ..errors import InputError
 from ..files import one_line_disk_errors, whole_file
 from .memory import check_memory
@@ -124,6 +125,9 @@ def write_archive(
     InputError
         If the disk is full or the folder cannot be written.
     """
+    arguments.instance("pool", pool, Pool, "a Pool, as load_dataset gives it")
+    arguments.path("path", path)
+    arguments.truth("compress", compress)
     path = Path(path).absolute()
     arrays: dict[str, Any] = {
         "images" if pool.is_image else "features": pool.records,

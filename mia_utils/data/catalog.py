@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .. import arguments
+
 
 @dataclass(frozen=True)
 class Facts:
@@ -56,4 +58,5 @@ def title(name: str) -> str:
     >>> title("cifar10"), title("faces")
     ('CIFAR-10', 'faces')
     """
+    arguments.text("name", name)
     return CATALOG[name].title if name in CATALOG else name

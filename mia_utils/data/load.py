@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .. import arguments
 from ..errors import InputError, printable, shown
 from ..paths import data_root
 from .archive import read_archive
@@ -134,6 +135,8 @@ def open_pool(path: str) -> Pool:
     InputError
         If nothing usable is there.
     """
+    arguments.path("path", path)
+    path = os.fspath(path)
     if path == f"{_INSIDE}digits":
         return replace(_digits(), path=path)
     if path.startswith(_INSIDE):

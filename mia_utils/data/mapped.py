@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import arguments
 from ..errors import InputError
 from .archive import DAMAGED, named_pool, one_line
 from .pool import Pool
@@ -56,7 +57,16 @@ def read_mapped(folder: str | Path) -> Pool:
 
 
 def write_mapped(pool: Pool, folder: str | Path) -> None:
-    """Write a pool's arrays into a folder that is there, as `read_mapped` reads them."""
+    """Write a pool's arrays into a folder that is there, as `read_mapped` reads them.
+
+    Raises
+    ------
+    InputError
+        If it is no pool, or there is no such folder.
+    """
+    arguments.instance("pool", pool, Pool, "a Pool, as load_dataset gives it")
+    arguments.path("folder", folder)
+    arguments.folder("folder", folder)
     folder = Path(folder)
     np.save(folder / ("images.npy" if pool.is_image else "features.npy"), pool.records)
     np.save(folder / "labels.npy", pool.labels)

@@ -24,6 +24,8 @@ _BLOCK = 1 << 24
 class Pool:
     """Records, labels and what they are called; `Pool.from_arrays` checks and converts.
 
+    Made of other arrays than those below, it is refused: nothing is converted here.
+
     Parameters
     ----------
     name : str
@@ -36,6 +38,12 @@ class Pool:
         The public training split (an attack's split is made by `splits`).
     path : str or None
         What `open_pool` reopens in a worker; None for arrays in memory.
+
+    Raises
+    ------
+    InputError
+        If an array has another type or shape, or a label no class. Features in memory must be
+        finite; those of a file were looked at when it was written.
     """
 
     name: str
@@ -44,6 +52,36 @@ class Pool:
     classes: tuple[str, ...]
     train: np.ndarray
     path: str | None = None
+
+    def __post_init__(self) -> None:
+        arguments.text("name", self.name)
+        images = getattr(self.records, "ndim", 0) == 4
+        wanted = (
+            ("records", self.records, np.uint8 if images else np.float32, 4 if images else 2),
+            ("labels", self.labels, np.int64, 1),
+            ("train", self.train, np.bool_, 1),
+        )
+        for name, array, dtype, axes in wanted:
+            if not isinstance(array, np.ndarray):
+                raise InputError(f"{name} are a {type(array).__name__}; use Pool.from_arrays")
+            if array.dtype != dtype or array.ndim != axes:
+                raise InputError(f"{name} are {array.dtype} {array.shape}; use Pool.from_arrays")
+        count = len(self.records)
+        for name, array, _, _ in wanted:
+            if len(array) != count:
+                raise InputError(
+                    f"{name} has shape {array.shape}; expected ({count},), one for each record"
+                )
+        names = isinstance(self.classes, tuple) and all(isinstance(n, str) for n in self.classes)
+        if not names:
+            raise InputError(f"classes={self.classes!r:.60}; expected a tuple of names")
+        if count and not 0 <= self.labels.min() <= self.labels.max() < len(self.classes):
+            raise InputError(
+                f"labels run from {self.labels.min()} to {self.labels.max()}; expected 0 to "
+                f"{len(self.classes) - 1} for {len(self.classes)} classes"
+            )
+        if self.records.ndim == 2 and self.path is None:
+            _check_finite(self.records)
 
     @classmethod
     def from_arrays(
@@ -178,14 +216,16 @@ def _features(rows: np.ndarray) -> np.ndarray:
             f"features have type {rows.dtype} and shape {rows.shape}; expected numbers"
         )
     with np.errstate(over="ignore"):  # an infinity: refused below
-        rows = rows.astype(np.float32, copy=False)
+        return rows.astype(np.float32, copy=False)
+
+
+def _check_finite(rows: np.ndarray) -> None:
     start = 0
     for block in _blocks(rows):
         finite = np.isfinite(block).all(axis=1)
         if not finite.all():
             raise InputError(f"features of record {start + finite.argmin()} are not finite")
         start += len(block)
-    return rows
 
 
 def _images(images: np.ndarray) -> np.ndarray:

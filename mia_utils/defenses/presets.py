@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+from .. import arguments
 from ..data import Masks, Pool
 from ..engine.train import train
 from ..errors import InputError, shown
@@ -116,7 +117,8 @@ def train_defended(
     InputError
         If the defense is unknown, or as `engine.train`.
     """
-    chosen = preset(defense) if isinstance(defense, str) else defense
+    chosen = defense if isinstance(defense, Defense) else preset(defense)
+    arguments.instance("config", config, TrainConfig, "a TrainConfig")
     outputs = chosen.trainer(
         pool, masks, architecture, replace(config, **chosen.changes), **options
     )

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from .. import arguments
 from ..data import Masks, Pool
 from ..engine.store import Store
-from ..engine.train import train
+from ..engine.train import check_masks, train
 from ..errors import InputError
 from ..outputs import Outputs
 from ..signals import log_softmax
@@ -26,7 +27,9 @@ def split(members: np.ndarray, sub_models: int, left_out: int, seed: int) -> np.
     InputError
         If not 1 <= L < K, or a sub-model is left without a member.
     """
-    if not 1 <= left_out < sub_models:
+    arguments.count("sub_models", sub_models)
+    arguments.count("left_out", left_out)
+    if not left_out < sub_models:
         raise InputError(
             f"left_out={left_out} with sub_models={sub_models}; expected 1 <= left_out < sub_models"
         )
@@ -82,22 +85,24 @@ def train_selena(
     InputError
         As `split` and `engine.train`; settings that need plain labels cannot be distilled.
     """
-    store = store if isinstance(store, Store) else Store(store)
+    store, seed = Store.of(store), as_seed(seed)
+    members, evaluated = check_masks(masks, pool)
+    arguments.instance("config", config, TrainConfig, "a TrainConfig")
     replace(config, soft_labels="")  # a setting that cannot be distilled fails before any training
     common = {"seed": seed, "store": store, **options}
-    cut = np.concatenate([split(row, sub_models, left_out, seed) for row in masks.members])
+    cut = np.concatenate([split(row, sub_models, left_out, seed) for row in members])
     answers = train(pool, Masks(cut, np.ones_like(cut)), architecture, config, **common)
     distilled = []
-    for model, row in enumerate(masks.members):
+    for model, row in enumerate(members):
         own = answers.select(slice(model * sub_models, (model + 1) * sub_models))
         learned = store.put_soft_labels(soft_labels(own, row))
-        each = Masks(masks.members[model : model + 1], masks.evaluated[model : model + 1])
+        each = Masks(members[model : model + 1], evaluated[model : model + 1])
         learning = replace(config, soft_labels=learned)
         distilled.append(train(pool, each, architecture, learning, **common))
     return Outputs(
         logits=np.concatenate([one.logits for one in distilled]),
         labels=pool.labels,
-        members=np.array(masks.members),
+        members=np.array(members),
         evaluated=np.concatenate([one.evaluated for one in distilled]),
         fingerprint=pool.fingerprint,
         names=tuple(one.names[0] for one in distilled),

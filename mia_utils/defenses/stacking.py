@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..data import Masks, Pool
-from ..engine.train import train
+from ..engine.train import check_masks, train
 from ..errors import InputError
 from ..outputs import Outputs
 from ..signals import log_softmax
@@ -34,6 +34,15 @@ def parts(members: np.ndarray, seed: int) -> list[np.ndarray]:
     return found
 
 
+def _check_last(labels: np.ndarray) -> None:
+    """Before any training: can the combiner learn from these?"""
+    if np.unique(labels).size < 2:
+        raise InputError(
+            f"masks: the {labels.size} members from which stacking's combiner would learn are all of "
+            "one class; expected more members, or another seed"
+        )
+
+
 def train_stacked(
     pool: Pool,
     masks: Masks,
@@ -50,13 +59,22 @@ def train_stacked(
     Salem et al. stack different kinds of models (a neural network and a random forest); here both
     base models are of the one architecture. A stack is named by
     its base models' names, joined by "+".
+
+    Raises
+    ------
+    InputError
+        As `engine.train`, or if the combiner would learn from records of one class.
     """
     from sklearn.linear_model import LogisticRegression
 
-    cut = [parts(row, seed) for row in masks.members]
+    seed = as_seed(seed)
+    members, evaluated = check_masks(masks, pool)
+    cut = [parts(row, seed) for row in members]
+    for each in cut:
+        _check_last(pool.labels[each[BASES]])
     rows = np.array([mask for each in cut for mask in each[:BASES]])
     base = train(pool, Masks(rows, np.ones_like(rows)), architecture, config, seed=seed, **options)
-    logits = np.full((len(masks.members), len(pool), base.classes), np.log(FLOOR), np.float32)
+    logits = np.full((len(members), len(pool), base.classes), np.log(FLOOR), np.float32)
     for model, each in enumerate(cut):
         answers = base.logits[model * BASES : (model + 1) * BASES]
         features = np.concatenate([np.exp(log_softmax(a)) for a in answers], axis=1)
@@ -69,8 +87,8 @@ def train_stacked(
     return Outputs(
         logits=logits,
         labels=pool.labels,
-        members=np.array(masks.members),
-        evaluated=np.array(masks.evaluated),
+        members=np.array(members),
+        evaluated=np.array(evaluated),
         fingerprint=pool.fingerprint,
         names=tuple(
             "+".join(base.names[model * BASES : (model + 1) * BASES]) for model in range(len(cut))

@@ -55,9 +55,12 @@ def resolve_backend(
         If the backend is unknown, or Dask has no scheduler's address, or loky has one.
     """
     given = backend is not None
-    backend = backend or os.environ.get("MIA_BACKEND") or "loky"
-    if backend not in BACKENDS:
+    if backend is None:
+        backend = os.environ.get("MIA_BACKEND") or "loky"
+    if not isinstance(backend, str) or backend not in BACKENDS:
         raise InputError(f"backend={shown(backend)}; expected one of {', '.join(BACKENDS)}")
+    if not isinstance(scheduler, str | None):
+        raise InputError(f"scheduler={shown(scheduler)}; expected an address, tcp://HOST:8786")
     if backend == "loky":
         if scheduler:
             raise InputError(

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ..arrays import as_numbers
 from ..errors import InputError
 from .store import Store
 
@@ -60,10 +61,15 @@ class Oracle:
         Raises
         ------
         InputError
-            If the model does not answer with one label a record.
+            If records are no finite numbers, or the model does not answer with one label a record.
         """
         from ..training.device import alone
 
+        records = as_numbers(records, "records")
+        if not records.ndim or not np.isfinite(records).all():
+            raise InputError(
+                f"records have shape {records.shape}; expected finite numbers (records, ...)"
+            )
         with alone(0):
             parts = [
                 np.asarray(self._answer(np.ascontiguousarray(records[start : start + _BATCH])))

@@ -19,9 +19,9 @@ def named_device(device: str = "auto") -> str:
     """
     from ..training.device import resolve_device
 
-    if device == "auto":
+    if isinstance(device, str) and device == "auto":
         device = asked_device()
-    return device if device == "cuda" else resolve_device(device)
+    return device if isinstance(device, str) and device == "cuda" else resolve_device(device)
 
 
 def asked_device() -> str:
@@ -48,7 +48,8 @@ def named_precision(precision: str, device: str) -> str:
     """
     from ..training.device import resolve_precision
 
-    if precision == "auto" and device == "cuda" and not has_cuda():
+    asked = isinstance(precision, str) and precision == "auto"
+    if asked and device == "cuda" and not has_cuda():
         return "bf16"
     return resolve_precision(precision, device)
 

@@ -17,6 +17,8 @@ from .store import Store
 Transform = str | tuple | Callable[[np.ndarray], np.ndarray]
 
 _BATCH = 500
+_LOUDEST = 1e30
+"""Standard deviation of noise: more of it is no float32."""
 _KNOWN = '"flip", ("shift", dy, dx), ("noise", sigma) or a function of a batch'
 
 
@@ -96,7 +98,10 @@ def _named(transform: Transform, pool: Pool, seed: int):
     """The transform as a function of (records float32, ids)."""
     if callable(transform):
         return lambda records, ids: transform(records)
-    match (transform,) if isinstance(transform, str) else transform:
+    parts = (transform,) if isinstance(transform, str) else transform
+    if not isinstance(parts, tuple | list) or any(isinstance(part, bool) for part in parts):
+        raise InputError(f"transform is {transform!r}; expected {_KNOWN}")
+    match parts:
         case (("flip" | "shift" as name), *_) if not pool.is_image:
             raise InputError(
                 f"{name!r} needs images; pool {pool.name!r} has feature rows of shape "
@@ -106,7 +111,7 @@ def _named(transform: Transform, pool: Pool, seed: int):
             return lambda records, ids: records[:, :, ::-1]
         case "shift", int(dy), int(dx) if abs(dy) < pool.shape[0] and abs(dx) < pool.shape[1]:
             return lambda records, ids: _shift(records, dy, dx)
-        case "noise", int() | float() as sigma if sigma >= 0:
+        case "noise", int() | float() as sigma if 0 <= sigma <= _LOUDEST:
             return lambda records, ids: _noise(records, ids, sigma, seed)
     raise InputError(f"transform is {shown(transform)}; expected {_KNOWN}")
 

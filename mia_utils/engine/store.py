@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..arrays import as_numbers
 from ..data.archive import DAMAGED
 from ..errors import InputError
 from ..files import one_line_disk_errors, remove_pieces, whole_file, whole_folder
@@ -23,6 +24,7 @@ from .weights import read_weights, weights_file, write_weights
 CHOICE = "--store, MIA_STORE"
 """What moves the store to another disk."""
 LOGITS = "logits.npy"
+_LONGEST = 255  # characters of a file's name
 
 
 class Store:
@@ -43,6 +45,16 @@ class Store:
         return store if isinstance(store, Store) else cls(store)
 
     def folder(self, name: str) -> Path:
+        """Where a model of that name lies, or would.
+
+        Raises
+        ------
+        InputError
+            If it is no name of a model, but leads elsewhere.
+        """
+        known = isinstance(name, str) and 0 < len(name) <= _LONGEST and name not in (".", "..")
+        if not known or set(name) & set("/\\\0"):
+            raise InputError(f"name={name!r:.80}; expected the name of a model in the store")
         return self.root / "models" / name
 
     def checkpoint(self, name: str) -> Path:
@@ -132,8 +144,22 @@ class Store:
     # ---- soft labels ----
 
     def put_soft_labels(self, probabilities: np.ndarray) -> str:
-        """Keep what a model shall learn in place of labels, float32 (N, C); its name is its hash."""
-        array = np.ascontiguousarray(probabilities, dtype=np.float32)
+        """Keep what a model shall learn in place of labels, float32 (N, C); its name is its hash.
+
+        Rows sum to one, or are 0 for records that nobody learns.
+
+        Raises
+        ------
+        InputError
+            If they are no such probabilities.
+        """
+        array = np.ascontiguousarray(as_numbers(probabilities, "probabilities"), dtype=np.float32)
+        sums = array.sum(axis=1) if array.ndim == 2 else np.full(1, np.nan)
+        if not ((array >= 0).all() and ((np.abs(sums - 1) < 1e-3) | (sums == 0)).all()):
+            raise InputError(
+                f"probabilities of shape {array.shape}: expected (records, classes), none below 0, "
+                "rows that sum to 1 (or are 0 for records that nobody learns)"
+            )
         name = _array_digest(array)
         final = self.soft_labels_path(name)
         if not (final.exists() and _holds(final, name)):

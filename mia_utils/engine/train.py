@@ -7,6 +7,8 @@ from numbers import Integral
 
 import numpy as np
 
+from .. import arguments
+from ..arrays import as_array
 from ..data import Masks, Pool
 from ..errors import InputError, shown
 from ..outputs import Outputs
@@ -77,8 +79,9 @@ def train(
     from ..training.loop import holdout, last_batches
     from ..training.models import check_model
 
+    arguments.instance("config", config, TrainConfig, "a TrainConfig")
     seed = as_seed(seed)
-    members, evaluated = _checked(masks, pool)
+    members, evaluated = check_masks(masks, pool)
     jobs = as_jobs(jobs)
     backend, scheduler = resolve_backend(backend, scheduler)
     device = named_device(device)
@@ -146,14 +149,23 @@ def as_jobs(jobs) -> int | None:
     return int(jobs)
 
 
-def _checked(masks: Masks, pool: Pool) -> tuple[np.ndarray, np.ndarray]:
-    """members and evaluated, bool (M, N) each."""
+def check_masks(masks: Masks, pool: Pool) -> tuple[np.ndarray, np.ndarray]:
+    """members and evaluated, bool (M, N) each.
+
+    Raises
+    ------
+    InputError
+        If they are no masks of that pool, or it is no pool, or a model has no member.
+    """
+    arguments.instance("pool", pool, Pool, "a Pool, as load_dataset gives it")
     if not (isinstance(masks, tuple) and len(masks) == 2):
         raise InputError(
             f"masks are a {type(masks).__name__}; expected Masks(members, evaluated), as "
             "balanced_masks makes them; of members alone: Masks(members, np.ones_like(members))"
         )
-    members, evaluated = (np.asarray(part) for part in masks)
+    members, evaluated = (
+        as_array(part, f"masks ({name})") for name, part in zip(Masks._fields, masks, strict=True)
+    )
     for name, part in (("members", members), ("evaluated", evaluated)):
         if part.ndim != 2 or part.shape[1] != len(pool) or part.dtype != bool:
             raise InputError(

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..data.catalog import CATALOG, REPORTED
+from ..errors import InputError
 from .table1 import BUILT_AS, EPOCHS, plain, title
 
 
@@ -23,6 +24,8 @@ def _tflop(dataset: str, architecture: str, epochs: int) -> float:
     """Forward and backward passes (three times the forward) of two models on a quarter each."""
     from ..training.models import build, forward_flops
 
+    if dataset not in REPORTED:
+        raise InputError(f"dataset={dataset!r}; expected one of {', '.join(REPORTED)}")
     architecture = BUILT_AS.get((dataset, architecture), architecture)
     facts = CATALOG[dataset]
     forward = forward_flops(build(architecture, facts.shape, facts.classes), facts.shape)
@@ -30,7 +33,13 @@ def _tflop(dataset: str, architecture: str, epochs: int) -> float:
 
 
 def costs(frame, rows: list[tuple[str, str]]) -> list[Cost]:
-    """The cost of some (data set, architecture), in core-hours as the recorded runs suggest."""
+    """The cost of some (data set, architecture), in core-hours as the recorded runs suggest.
+
+    Raises
+    ------
+    InputError
+        If a data set is none of the report's, or an architecture is unknown.
+    """
     done = plain(frame)
     done = done[(done["device"] == "cpu") & (done["precision"] == "fp32")].drop_duplicates("run")
     done = done[done["dataset"].isin(REPORTED) & ~done["architecture"].str.contains(":")]

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 
+from .. import arguments
 from ..attacks import (
     Attack,
     ConfidenceAttack,
@@ -25,7 +26,7 @@ from ..errors import InputError
 from ..evaluation import auc, evaluate
 from ..evaluation.theorems import accuracies
 from ..outputs import Outputs
-from ..training.config import TrainConfig
+from ..training.config import TrainConfig, as_seed
 from . import records as results
 
 
@@ -45,6 +46,11 @@ class Experiment:
         Of the shadow models, "" for the target's.
     settings : mapping
         Further fields of `TrainConfig`, for target and shadow models.
+
+    Raises
+    ------
+    InputError
+        If a value is of another kind. Names are looked up when they are used.
     """
 
     dataset: str
@@ -59,6 +65,13 @@ class Experiment:
     settings: Mapping = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        for part in ("dataset", "architecture", "defense"):
+            for name in (part, f"shadow_{part}"):
+                arguments.text(name, getattr(self, name))
+        arguments.one_of("precision", self.precision, ("fp32", "bf16", "auto"))
+        arguments.instance("settings", self.settings, Mapping, "a mapping, as {'lr_drop': 40}")
+        object.__setattr__(self, "seed", as_seed(self.seed))
+        object.__setattr__(self, "epochs", TrainConfig(epochs=self.epochs).epochs)
         for part in ("dataset", "architecture", "defense"):
             name = f"shadow_{part}"
             object.__setattr__(self, name, getattr(self, name) or getattr(self, part))
@@ -193,10 +206,10 @@ def training_config(experiment: Experiment) -> TrainConfig:
 
 
 def _known(settings: Mapping) -> dict:
-    unknown = set(settings) - set(TrainConfig.__dataclass_fields__)
+    unknown = {name for name in settings if name not in TrainConfig.__dataclass_fields__}
     if unknown or "epochs" in settings:
         raise InputError(
-            f"settings {sorted(unknown or {'epochs'})}; expected fields of TrainConfig other than "
+            f"settings {sorted(map(str, unknown or {'epochs'}))}; expected fields of TrainConfig other than "
             "epochs, which is a parameter of its own"
         )
     if "dp" in settings:
@@ -220,7 +233,7 @@ def run(
     InputError
         As `models`.
     """
-    store = store if isinstance(store, Store) else Store(store)
+    store = Store.of(store)
     target, shadows = models(experiment, store=store, progress=progress)
     same = target.classes == shadows.classes
     attacks = attacks_for(experiment, same_classes=same)

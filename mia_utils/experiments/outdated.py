@@ -6,6 +6,7 @@ import json
 
 from ..defenses import names, preset
 from ..training.accounting import RECIPE, faults
+from .records import check_frame
 
 
 def outdated(frame):
@@ -20,6 +21,7 @@ def outdated(frame):
     -------
     pandas.Series of bool
     """
+    check_frame(frame)
     settings = {name: preset(name).changes.get("dp") for name in names()}
     noised = [name for name, dp in settings.items() if dp and dp.noise_multiplier != 0]
     private = frame["defense"].isin(noised)

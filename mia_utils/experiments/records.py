@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .. import signals
+from .. import arguments, signals
 from ..data.archive import DAMAGED, one_line, opened
 from ..errors import InputError, shown
 from ..evaluation import FPRS, columns, tpr_column
@@ -276,15 +276,26 @@ def load_signals(run: str, folder: str | os.PathLike | None = None) -> dict[str,
         If that run left none (a transfer between models published by other runs does not), or the
         file is damaged.
     """
+    arguments.text("run", run)
+    arguments.folder("folder", folder)
     folder = published() if folder is None else Path(folder)
     path = folder / "signals" / f"{run}.npz"
-    if not path.exists():
+    if not os.path.isfile(path) or Path(run).name != run:
         raise InputError(f"no signals {path}")
     try:
         with opened(path) as archive:
             return dict(archive)
     except DAMAGED as error:
         raise InputError(f"{path}: not readable as signals ({one_line(error)})") from None
+
+
+def check_frame(frame) -> None:
+    """InputError unless `frame` is a pandas.DataFrame with columns of records."""
+    import pandas as pd
+
+    arguments.instance("frame", frame, pd.DataFrame, "records, as experiments.read gives them")
+    if not set(SCHEMA) & set(frame.columns):
+        raise InputError(f"frame has columns {list(frame.columns)[:5]}; expected those of records")
 
 
 def read_run(path: str | os.PathLike) -> list[dict]:
@@ -295,10 +306,11 @@ def read_run(path: str | os.PathLike) -> list[dict]:
     InputError
         If the file cannot be read, a line is no JSON, a record breaks the schema or belongs to another run.
     """
+    arguments.path("path", path)
     path, records = Path(path), []
     try:
         lines = path.read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise InputError(f"{path}: not readable as records ({one_line(error)})") from None
     for number, line in enumerate(lines, 1):
         where = f"{path}, line {number}"
@@ -331,6 +343,7 @@ def read(folder: str | os.PathLike | None = None):
     """
     import pandas as pd
 
+    arguments.folder("folder", folder)
     folder = published() if folder is None else Path(folder)
     records = [record for path in run_files(folder) for record in read_run(path)]
     frame = pd.DataFrame(records, columns=list(SCHEMA))

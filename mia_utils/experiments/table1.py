@@ -9,6 +9,7 @@ import numpy as np
 
 from ..data.catalog import title
 from ..evaluation import prediction_interval
+from .records import check_frame
 
 METRICS = ("loss", "confidence", "entropy")
 LARGE = 0.03
@@ -41,6 +42,7 @@ EPOCHS = 50
 
 def alike(frame, parts=("dataset", "architecture", "defense")):
     """The records of targets whose shadow models do not differ from them in these parts."""
+    check_frame(frame)
     same = np.ones(len(frame), bool)
     for part in parts:
         same &= (frame[part] == frame[f"shadow_{part}"]).to_numpy()
@@ -49,11 +51,13 @@ def alike(frame, parts=("dataset", "architecture", "defense")):
 
 def plain(frame):
     """The records of undefended targets whose shadow models differ from them in nothing."""
+    check_frame(frame)
     return alike(frame[frame["defense"] == "none"])
 
 
 def adaptive(frame):
     """The records of attackers who know the defense, at default settings; undefended ones too."""
+    check_frame(frame)
     return alike(frame[frame["settings"] == "{}"])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from .. import arguments
 from ..errors import InputError
 from .records import published
 
@@ -27,7 +28,8 @@ def read_table(name: str, declared: Collection[str], **options):
     """
     import pandas as pd
 
-    if name not in declared:
+    arguments.text("name", name)
+    if name not in arguments.several("declared", declared, "the chapter's parameter `tables`"):
         raise InputError(f"table {name!r} is not among tables = {tuple(declared)}; add it there")
     path = published() / f"{name}.csv"
     if not path.is_file():

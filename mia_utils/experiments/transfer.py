@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..errors import InputError, shown
+from .. import arguments
+from . import records as results
+from .records import check_frame
 
 
 def transfer(frame, axis: str, attack: str, figure: str = "balanced_accuracy"):
@@ -22,16 +24,23 @@ def transfer(frame, axis: str, attack: str, figure: str = "balanced_accuracy"):
     Raises
     ------
     InputError
-        If `axis` is neither.
+        If `axis` is neither, `figure` is no column, or `frame` holds no records.
     """
-    if axis not in ("architecture", "dataset"):
-        raise InputError(f"axis={shown(axis)}; expected 'architecture' or 'dataset'")
+    _check_axis(axis)
+    check_frame(frame)
+    arguments.text("attack", attack)
+    arguments.one_of("figure", figure, results.SCHEMA)
     same = frame[axis] == frame[f"shadow_{axis}"]
     base = attack.removesuffix("_normalized")
     rows = frame[(frame["attack"] == np.where(same, base, attack)) & (frame["defense"] == "none")]
     rows = rows[rows["shadow_defense"] == "none"]
     table = rows.pivot_table(figure, axis, f"shadow_{axis}")
     return table.rename_axis(index="target", columns="shadow model")
+
+
+def _check_axis(axis) -> None:
+    if not isinstance(axis, str) or axis not in ("architecture", "dataset"):
+        arguments.refuse("axis", axis, "'architecture' or 'dataset'")
 
 
 def crossed(frame, axis: str):
@@ -42,7 +51,14 @@ def crossed(frame, axis: str):
     (dict, pandas.DataFrame)
         What the group has in common (`epochs`, `precision`, `device`, and the data set or the
         architecture), and its records, those without a transfer among them.
+
+    Raises
+    ------
+    InputError
+        If `axis` is neither, or `frame` holds no records.
     """
+    _check_axis(axis)
+    check_frame(frame)
     other = {"architecture": "dataset", "dataset": "architecture"}[axis]
     rows = frame[(frame[other] == frame[f"shadow_{other}"]) & (frame["settings"] == "{}")]
     moved = rows[rows[axis] != rows[f"shadow_{axis}"]]

@@ -10,7 +10,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from .. import arguments
+from ..arrays import as_numbers
 from ..errors import InputError
+from . import given
 from .style import FAINT, line_styles
 
 
@@ -31,16 +34,23 @@ def bands(
     curves : {name: float (points, targets)}
         A point with NaN is left out.
     level : (name, value), optional
-        A dashed horizontal line.
+        A dashed horizontal line, none at NaN.
 
     Raises
     ------
     InputError
-        If there is no curve, or one has another number of points.
+        If there is no curve, one has another number of points, or something is no number.
     """
-    at = np.asarray(x, dtype=np.float64)
+    at = given.several_numbers(x, "plots.bands(x)")
+    if not (at > 0).all():
+        raise InputError(f"plots.bands(x) holds {at.min():g}; expected positive numbers")
+    given.labels(xlabel=xlabel, ylabel=ylabel)
+    given.named(curves, "plots.bands(curves)", "{name: array (points, targets)}")
+    for name, y in curves.items():
+        arguments.text("plots.bands(curves): name", name)
+        as_numbers(y, f"plots.bands(curves): {name!r}")
     wrong = [name for name, y in curves.items() if np.ndim(y) != 2 or len(y) != at.size]
-    if not curves or wrong:
+    if wrong:
         raise InputError(
             f"plots.bands got {len(curves)} curves, {wrong} not of shape ({at.size}, targets)"
         )
@@ -55,7 +65,8 @@ def bands(
             low, high = values[known].min(axis=1), values[known].max(axis=1)
             ax.fill_between(at[known], low, high, color=style["color"], alpha=0.15, linewidth=0)
     if level is not None:
-        ax.axhline(level[1], color=FAINT, linestyle="--", linewidth=1, label=level[0])
+        value = given.several_numbers([level[1]], "level", finite=False)[0]
+        ax.axhline(value, color=FAINT, linestyle="--", linewidth=1, label=level[0])
     ax.set_xscale("log", base=2)
     ax.set_xticks(at, [f"{value:g}" for value in at])
     ax.minorticks_off()

@@ -12,6 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from sklearn.isotonic import isotonic_regression
 
 from ..errors import InputError
+from . import given
 from .labels import untangle
 from .style import FAINT, INK
 
@@ -44,10 +45,13 @@ def defense_arrows(
     Raises
     ------
     InputError
-        If there is no defense.
+        If there is no defense, or something is no finite number.
     """
-    if not ends:
-        raise InputError("plots.defense_arrows got no defense; expected {name: (utility, attack)}")
+    given.labels(xlabel=xlabel, ylabel=ylabel)
+    start = given.pair(start, "start")
+    ends = _points(ends, "ends", "got no defense; expected {name: (utility, attack)}")
+    if front is not None:
+        front = _points(front, "front", "expected {epochs: (utility, attack)}, or None")
     masks = {n: end for n, end in ends.items() if abs(end[0] - start[0]) < _SAME}
     moved = {n: end for n, end in ends.items() if n not in masks}
     lines = max(len(moved), len(masks))
@@ -97,6 +101,12 @@ def defense_arrows(
         _labels(strip, {n: (_MASKS, end[1]) for n, end in masks.items()}, low, high)
     ax.set(xlabel=xlabel, ylabel=ylabel)
     return untangle(figure)
+
+
+def _points(points, name: str, expected: str) -> dict:
+    if not isinstance(points, Mapping) or (name == "ends" and not points):
+        raise InputError(f"plots.defense_arrows: {name}={points!r:.80}; {expected}")
+    return {key: given.pair(point, f"{name}[{key!r}]") for key, point in points.items()}
 
 
 def _axes(ax: Axes, start: Point, moved: Mapping[str, Point], front: Mapping) -> None:

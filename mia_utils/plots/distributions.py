@@ -8,7 +8,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
+from .. import arguments
+from ..arrays import as_numbers
 from ..errors import InputError
+from . import given
 from .style import MEMBER, NONMEMBER
 
 
@@ -21,17 +24,25 @@ def distributions(values: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure
     InputError
         If there is nothing to draw, or a value is not finite.
     """
-    if not values:
-        raise InputError("plots.distributions got no values; expected {name: (member, nonmember)}")
+    expected = "{name: (member, nonmember)}"
+    if not given.named(values, "plots.distributions(values)", expected, empty=True):
+        raise InputError(f"plots.distributions got no values; expected {expected}")
+    pairs = {}
+    for name, pair in values.items():
+        role = f"plots.distributions, {name!r}"
+        parts = arguments.several(role, pair, "(member values, non-member values)")
+        if len(parts) != 2:
+            raise InputError(f"{role} has {len(parts)} parts; expected members' and non-members'")
+        read = zip(("inside: members'", "outside: non-members'"), parts, strict=True)
+        pairs[name] = [_values(part, f"{role}, {which} values") for which, part in read]
+        if not sum(part.size for part in pairs[name]):
+            raise InputError(f"{role}: expected finite values, at least one")
     figure, axes = plt.subplots(
         len(values), 1, figsize=(4.8, 0.4 + 2.1 * len(values)), layout="constrained", squeeze=False
     )
-    for ax, (name, pair) in zip(axes[:, 0], values.items(), strict=True):
-        inside, outside = (np.asarray(x, dtype=np.float64).ravel() for x in pair)
-        both = np.concatenate([inside, outside])
-        if both.size == 0 or not np.isfinite(both).all():
-            raise InputError(f"plots.distributions, {name!r}: expected finite values, at least one")
-        edges = np.histogram_bin_edges(both, bins=40)
+    for ax, (name, pair) in zip(axes[:, 0], pairs.items(), strict=True):
+        inside, outside = pair
+        edges = np.histogram_bin_edges(np.concatenate(pair), bins=40)
         for x, colour, label in (
             (inside, MEMBER, "members"),
             (outside, NONMEMBER, "non-members"),
@@ -41,3 +52,7 @@ def distributions(values: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure
         ax.set(xlabel=name, ylabel="share of the group")
     axes[0, 0].legend()
     return figure
+
+
+def _values(part, role: str) -> np.ndarray:
+    return given.check_size(as_numbers(part, role).astype(np.float64).ravel(), role)

@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import cast
 
 import matplotlib.pyplot as plt
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from .. import arguments
 from ..errors import InputError
+from . import given
 from .style import MEMBER, NONMEMBER, attack_style, without_marker
 
 _COLUMNS = ("epoch", "train_accuracy", "test_accuracy", "auc", "auc_low", "auc_high")
@@ -25,13 +28,18 @@ def epoch_curve(table, ax: Axes | None = None) -> Figure:
     Raises
     ------
     InputError
-        If a column is missing, or an epoch is there twice.
+        If a column is missing, has no numbers, or an epoch is there twice.
     """
+    arguments.instance("table", table, pd.DataFrame, "a pandas.DataFrame, as epoch_curve gives it")
+    if table.empty:
+        raise InputError("the table has no rows; expected one for each epoch")
     missing = [name for name in _COLUMNS if name not in table]
     if missing:
         raise InputError(f"the table has no columns {missing}; expected {', '.join(_COLUMNS)}")
-    if table["epoch"].duplicated().any():
+    if table["epoch"].astype(str).duplicated().any():
         raise InputError("an epoch is in the table twice; choose the rows of one training")
+    for name in _COLUMNS:
+        given.several_numbers(table[name], f"column {name!r} of the table")
     table = table.sort_values("epoch")
     if ax is None:
         _, ax = plt.subplots(figsize=(6.0, 3.6), layout="constrained")

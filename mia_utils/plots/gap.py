@@ -8,7 +8,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
+from .. import arguments
 from ..errors import InputError
+from . import given
 from .style import FAINT, line_styles
 
 
@@ -19,8 +21,10 @@ def accuracy_against_gap(points: Mapping[str, tuple[np.ndarray, np.ndarray]]) ->
     Raises
     ------
     InputError
-        If there is no point.
+        If there is no point, or something is no number.
     """
+    given.named(points, "plots.accuracy_against_gap(points)", "{attack: (gaps, accuracies)}")
+    points = {name: _pair(name, pair) for name, pair in points.items()}
     if not any(np.size(gaps) for gaps, _ in points.values()):
         raise InputError("plots.accuracy_against_gap got no points; expected {attack: (gap, acc)}")
     figure, ax = plt.subplots(figsize=(5.0, 4.2), layout="constrained")
@@ -33,3 +37,17 @@ def accuracy_against_gap(points: Mapping[str, tuple[np.ndarray, np.ndarray]]) ->
     ax.set(xlabel="generalization gap g", ylabel="attack accuracy")
     ax.legend()
     return figure
+
+
+def _pair(name: str, pair) -> tuple[np.ndarray, np.ndarray]:
+    """Gaps and accuracies; an accuracy that is NaN, of an attack without a threshold, is left out."""
+    arguments.text("plots.accuracy_against_gap(points): name", name)
+    role = f"plots.accuracy_against_gap, {name!r}"
+    parts = arguments.several(role, pair, "(gaps, accuracies)")
+    if len(parts) != 2:
+        raise InputError(f"{role}: {len(parts)} parts; expected (gaps, accuracies)")
+    gaps = given.several_numbers(parts[0], f"{role}, gaps", least=0)
+    accuracies = given.several_numbers(parts[1], f"{role}, accuracies", least=0, finite=False)
+    if gaps.size != accuracies.size:
+        raise InputError(f"{role}: {gaps.size} gaps and {accuracies.size} accuracies")
+    return gaps, accuracies

@@ -8,7 +8,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
+from .. import arguments
 from ..errors import InputError
+from . import given
 from .style import INK, MEMBER, NONMEMBER
 
 
@@ -22,9 +24,16 @@ def record_margins(inside: np.ndarray, outside: np.ndarray, target: Mapping[str,
     Raises
     ------
     InputError
-        If a group has fewer than two models.
+        If a group has fewer than two models, or something is no finite number.
     """
-    groups = [np.asarray(x, dtype=np.float64).ravel() for x in (inside, outside)]
+    groups = [
+        given.several_numbers(group, f"plots.record_margins({name})", least=0)
+        for name, group in (("inside", inside), ("outside", outside))
+    ]
+    given.named(target, "plots.record_margins(target)", "{name: margin}", empty=True)
+    for name, value in target.items():
+        arguments.text("plots.record_margins(target): name", name)
+        given.number(value, f"target[{name!r}]")
     if min(x.size for x in groups) < 2:
         raise InputError(
             f"plots.record_margins got {groups[0].size} margins of models that held the record and "

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
+from pandas import DataFrame
 
+from .. import arguments
+from ..arrays import as_numbers
 from ..errors import InputError
+from . import given
 from .style import INK
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
 
 WIDTH = 5.6
 """Inches that a figure may be wide, to be read on a phone."""
@@ -26,10 +26,18 @@ def matrix(tables: Mapping[str, DataFrame], *, low: float = 0.5, high: float = 1
     Raises
     ------
     InputError
-        If there is no table, or one is empty.
+        If there is no table, one is empty, or something is no number.
     """
-    if not tables or any(table.size == 0 for table in tables.values()):
+    given.named(tables, "plots.matrix(tables)", "{title: DataFrame}", empty=True)
+    low, high = given.number(low, "low"), given.number(high, "high")
+    if not low < high:
+        raise InputError(f"low={low:g}, high={high:g}; expected low < high")
+    if not tables or any(np.size(table) == 0 for table in tables.values()):
         raise InputError("plots.matrix got no table, or an empty one; expected {title: DataFrame}")
+    for title, table in tables.items():
+        role = f"table {title!r}"
+        arguments.instance(role, table, DataFrame, "a pandas.DataFrame of numbers")
+        given.check_size(as_numbers(table, role).astype(np.float64), role, finite=False)
     tallest, widest = np.max([table.shape for table in tables.values()], axis=0)
     columns = max(1, min(len(tables), int(WIDTH / (1.5 + 0.6 * widest))))
     rows = -(-len(tables) // columns)

@@ -10,7 +10,9 @@ import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from .. import arguments
 from ..errors import InputError
+from . import given
 from .style import FAINT, INK
 
 if TYPE_CHECKING:
@@ -38,6 +40,10 @@ def networks(drawn: Mapping[str, Sequence[Layer]]) -> Figure:
     InputError
         If there is no network, or one without layers.
     """
+    given.named(drawn, "plots.networks(drawn)", "{title: layers(...)}", empty=True)
+    for title, found in drawn.items():
+        for layer in arguments.several(f"plots.networks, {title!r}", found, "layers(...)"):
+            _check(layer, f"plots.networks, {title!r}: layer")
     if not drawn or not all(drawn.values()):
         raise InputError("plots.networks got no network; expected {title: layers(...)}")
     with_parameters = {t: [x for x in layers if x.parameters] for t, layers in drawn.items()}
@@ -64,3 +70,17 @@ def _box(ax, x: float, layer: Layer) -> None:
     ax.text(x, -0.06, channels, va="top", color=INK, **label)
     times = f"{layer.count} x " if layer.count > 1 else ""
     ax.text(x, height + 0.04, times + word, va="bottom", color=FAINT, **label)
+
+
+def _check(layer, role: str) -> None:
+    if not isinstance(layer, tuple) or len(layer) != 5 or not hasattr(layer, "output"):
+        raise InputError(f"{role} is {layer!r:.80}; expected a training.Layer")
+    arguments.text(f"{role}: kind", layer.kind)
+    arguments.count(f"{role}: count", layer.count)
+    arguments.count(f"{role}: parameters", layer.parameters, least=0)
+    for side in arguments.several(f"{role}: output", layer.output, "(C, H, W) or (units,)"):
+        arguments.count(f"{role}: output", side)
+    if not layer.kind.strip() or len(layer.output) not in (1, 3):
+        raise InputError(
+            f"{role} is {layer!r:.80}; expected a kind, and output (C, H, W) or (units,)"
+        )

@@ -8,8 +8,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
+from .. import arguments
+from ..arrays import as_integers
 from ..data import Pool
 from ..errors import InputError
+from . import given
 from .samples import PHOTOGRAPH
 from .style import FAINT, INK
 
@@ -33,6 +36,11 @@ def sample_sheet(pools: Mapping[str, Pool], *, columns: int = 10, rows: int = 2)
     InputError
         If there is no pool, or one without images.
     """
+    given.named(pools, "plots.sample_sheet(pools)", "{title: pool}", empty=True)
+    for title, pool in pools.items():
+        arguments.instance(f"pool {title!r}", pool, Pool, "a Pool, as load_dataset gives it")
+    columns = arguments.as_integer("columns", columns, "a number from 1 to 100", 1, 100)
+    rows = arguments.as_integer("rows", rows, "a number from 1 to 100", 1, 100)
     if not pools or not all(pool.is_image for pool in pools.values()):
         raise InputError("plots.sample_sheet got no pool of images; expected {title: pool}")
     side = WIDTH / columns
@@ -90,11 +98,20 @@ def class_shares(
     Raises
     ------
     InputError
-        If there is no cut, or one without a record.
+        If there is no cut, one without a record, or a record is not in the pool.
     """
-    if not cuts or not all(len(part) for parts in cuts.values() for part in parts.values()):
+    labels = as_integers(labels, "labels")
+    if labels.ndim != 1 or not labels.size or labels.min() < 0:
+        raise InputError(f"labels have shape {labels.shape}; expected numbers of classes (N,)")
+    given.named(cuts, "plots.class_shares(cuts)", "{title: {part: records}}", empty=True)
+    for title, parts in cuts.items():
+        given.named(parts, f"plots.class_shares(cuts), {title!r}", "{part: records}")
+    rows = {
+        title: {part: _records(index, part, labels.size) for part, index in parts.items()}
+        for title, parts in cuts.items()
+    }
+    if not cuts or not all(index.size for parts in rows.values() for index in parts.values()):
         raise InputError("plots.class_shares got an empty part; expected {title: {part: records}}")
-    labels = np.asarray(labels)
     bars = sum(map(len, cuts.values()))
     figure, axes = plt.subplots(
         len(cuts),
@@ -104,9 +121,9 @@ def class_shares(
         squeeze=False,
     )
     top = max(1, int(labels.max()))
-    for ax, (title, parts) in zip(axes.flat, cuts.items(), strict=True):
+    for ax, (title, parts) in zip(axes.flat, rows.items(), strict=True):
         for place, part in enumerate(parts.values()):
-            colours = np.sort(labels[np.asarray(part)])[None]
+            colours = np.sort(labels[part])[None]
             ends = (0, 1, place + 0.38, place - 0.38)
             ax.imshow(
                 colours,
@@ -123,3 +140,10 @@ def class_shares(
         ax.spines[:].set_visible(False)
         ax.tick_params(length=0)
     return figure
+
+
+def _records(index, part: str, records: int) -> np.ndarray:
+    found = as_integers(index, f"part {part!r}")
+    if found.ndim != 1 or (found.size and not 0 <= found.min() <= found.max() < records):
+        raise InputError(f"part {part!r} of cuts is no row of record numbers 0 to {records - 1}")
+    return found

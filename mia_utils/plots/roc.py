@@ -10,9 +10,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from .. import arguments
 from ..errors import InputError
 from ..evaluation.intervals import tpr_at_fpr_interval
 from ..evaluation.roc import Roc, roc_curve
+from . import given
 from .style import FAINT, line_styles, without_marker
 
 _POINTS = 24
@@ -37,10 +39,19 @@ def roc(
     Raises
     ------
     InputError
-        If there is no curve.
+        If there is no curve, or as `evaluation.roc_curve`.
     """
-    if not curves:
-        raise InputError("plots.roc got no curves; expected {name: roc_curve(scores, members)}")
+    expected = "{name: roc_curve(scores, members)}"
+    if not given.named(curves, "plots.roc(curves)", expected, empty=True):
+        raise InputError(f"plots.roc got no curves; expected {expected}")
+    arguments.truth("log", log)
+    for name, curve in curves.items():
+        arguments.text("plots.roc(curves): name", name)
+        if not isinstance(curve, Roc) and not (isinstance(curve, tuple) and len(curve) == 2):
+            raise InputError(
+                f"plots.roc(curves), {name!r}: got a {type(curve).__name__}; expected "
+                "roc_curve(scores, members), or (scores, members)"
+            )
     if ax is None:
         _, ax = plt.subplots(figsize=(4.8, 4.4), layout="constrained")
     drawn = {n: c if isinstance(c, Roc) else roc_curve(*c) for n, c in curves.items()}

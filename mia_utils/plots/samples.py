@@ -8,6 +8,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
+from .. import arguments
+from ..arrays import as_integers
 from ..data import Pool
 from ..errors import InputError
 from .style import FAINT
@@ -22,11 +24,16 @@ def samples(pool: Pool, index: Sequence[int] | np.ndarray) -> Figure:
     Raises
     ------
     InputError
-        If the pool holds no images, or index is empty.
+        If the pool holds no images, or index is empty or leads out of it.
     """
-    index = np.asarray(index).ravel()
+    arguments.instance("pool", pool, Pool, "a Pool, as load_dataset gives it")
+    index = as_integers(index, "index").ravel()
     if not pool.is_image or index.size == 0:
         raise InputError(f"plots.samples({pool.name!r}, {index.size} records); expected images")
+    if not 0 <= index.min() <= index.max() < len(pool):
+        raise InputError(
+            f"index runs to {index.max()}, from {index.min()}; expected 0 to {len(pool) - 1}"
+        )
     columns = min(6, index.size)
     rows = -(-index.size // columns)
     figure, axes = plt.subplots(

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping
 
 from cycler import cycler
 
+from .. import arguments
+
 MEMBER, NONMEMBER = "#0072b2", "#d55e00"
 """Members and non-members, in every figure (Okabe and Ito's blue and vermilion)."""
 INK, FAINT = "#1f2933", "#77808a"
@@ -85,6 +87,7 @@ def attack_style(label: str) -> dict | None:
     >>> attack_style("LiRA online (AUC 0.61)") == attack_style("lira")
     True
     """
+    arguments.text("label", label)
     plain = re.sub(r"\(.*?\)", "", label)
     for text in (plain, plain.split(",")[0]):
         key = re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
@@ -103,7 +106,8 @@ def line_styles(labels: Iterable[str]) -> dict[str, dict]:
         for d, m in zip((SOLID, DASHED, DOTTED, DASHDOT), "osD^", strict=True)
         for c in _OTHER
     )
-    for label in labels:
+    labels = list(labels) if isinstance(labels, Mapping) else labels
+    for label in arguments.several("labels", labels, "a list of names"):
         known = attack_style(label)
         if known is None or known in found.values():
             known = next(others, {"color": FAINT, "linestyle": SOLID, "marker": "."})

@@ -9,7 +9,9 @@ from typing import Any, NamedTuple, cast
 
 import pandas as pd
 
+from .. import arguments
 from ..errors import InputError
+from . import given
 
 CLASSES = ("verdict-yes", "verdict-no", "verdict-open", "verdict-strong")
 """Classes of book.css, for the light and the dark theme: agrees, disagrees, undecided, emphasis."""
@@ -45,6 +47,13 @@ def styled(
     InputError
         If a column is not in the table, or a class is unknown.
     """
+    arguments.instance("table", table, pd.DataFrame, "a pandas.DataFrame")
+    arguments.text("caption", caption)
+    arguments.truth("index", index)
+    if verdicts:
+        given.named(verdicts, "plots.styled(verdicts)", "{column: {value: class}}")
+        for column, named in verdicts.items():
+            given.named(named, f"plots.styled(verdicts), {column!r}", "{value: class}")
     classes = pd.DataFrame("", index=table.index, columns=table.columns)
     for column in table.columns:
         if pd.api.types.is_numeric_dtype(table[column]):
@@ -60,7 +69,13 @@ def styled(
         classes[column] = (classes[column] + " " + told.astype(str)).str.strip()
     shown = table.style.set_caption(caption).set_td_classes(classes)
     if formats is not None:
-        shown = shown.format(cast(Any, formats), na_rep="–")
+        try:
+            shown = shown.format(cast(Any, formats), na_rep="–")
+            shown.to_html()  # formats are applied when the table is shown
+        except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+            raise InputError(
+                f"formats={formats!r:.80}: {error!r:.80}; expected such as '{{:.3f}}'"
+            ) from None
     return shown if index else shown.hide(axis="index")
 
 
@@ -100,7 +115,11 @@ def cards(shown: Iterable[Card]) -> Cards:
     InputError
         If a card's kind is none of `CLASSES`.
     """
-    shown = tuple(shown)
+    shown = arguments.several("plots.cards: shown", shown, "a list of cards")
+    for card in shown:
+        arguments.instance("plots.cards: a card", card, Card, "plots.Card(...)")
+        for name, text in card._asdict().items():
+            arguments.text(f"card: {name}", text)
     wrong = [card.kind for card in shown if card.kind not in CLASSES]
     if wrong:
         raise InputError(f"plots.cards: kinds {wrong}; expected some of {', '.join(CLASSES)}")

@@ -42,6 +42,8 @@ class Canary:
     secret: str
 
     def __post_init__(self) -> None:
+        arguments.text("form", self.form)
+        arguments.text("secret", self.secret)
         if not self.form.endswith("{}") or set("{}") & set(self.form[:-2]):
             raise InputError(f"form={self.form!r}; expected {{}} at its end, and no other braces")
         if not (self.secret.isascii() and self.secret.isdigit()):
@@ -93,6 +95,10 @@ def exposure(models: TextModels, planted: Sequence[Canary]) -> np.ndarray:
     InputError
         If a space has more than a million secrets, or a canary has fewer than two tokens.
     """
+    arguments.instance("models", models, TextModels, "TextModels, as train_text returns them")
+    planted = arguments.several("planted", planted, "a list of canaries")
+    for canary in planted:
+        arguments.instance("planted", canary, Canary, "a list of canaries")
     found = np.empty((len(models), len(planted)))
     for column, canary in enumerate(planted):
         if canary.space > 10**6:

@@ -7,19 +7,23 @@ al., 2003). It is there for one question: does a record's loss betray that it wa
 from __future__ import annotations
 
 import ast
+import os
 import sysconfig
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
+from .. import arguments
+from ..arrays import as_array, as_integers
 from ..errors import InputError
 from .corpus import SKIPPED
 
 _PAD = 0  # code of "before the beginning"
+_MOST = 0x110000  # as many characters as there are
 
 
-def docstrings(length: int, *, root: Path | None = None) -> list[str]:
+def docstrings(length: int, *, root: str | os.PathLike | None = None) -> list[str]:
     """The different docstrings of the standard library with at least `length` characters.
 
     White space is folded to single blanks and the text cut to `length` characters, so that every
@@ -30,14 +34,17 @@ def docstrings(length: int, *, root: Path | None = None) -> list[str]:
     ----------
     length : int
         Characters of a record.
-    root : Path, default this Python's standard library
+    root : folder, default this Python's standard library
 
     Raises
     ------
     InputError
-        If there is no such docstring (a Python that ships without its sources).
+        If there is no such docstring (a Python that ships without its sources), no such folder, or
+        the length is none.
     """
-    root = Path(sysconfig.get_path("stdlib")) if root is None else Path(root)
+    arguments.count("length", length)
+    arguments.folder("root", root)
+    root = Path(sysconfig.get_path("stdlib") if root is None else root)
     found: dict[str, None] = {}
     for path in sorted(root.rglob("*.py")):
         if SKIPPED.intersection(path.relative_to(root).parts):
@@ -62,8 +69,17 @@ def encode(texts: Iterable[str]) -> tuple[np.ndarray, str]:
     >>> codes, alphabet = encode(["ab", "ba"])
     >>> codes.tolist(), alphabet
     ([[1, 2], [2, 1]], 'ab')
+
+    Raises
+    ------
+    InputError
+        If there is no text, or they differ in length.
     """
-    texts = list(texts)
+    texts = arguments.several("texts", texts, "a list of texts")
+    for text in texts:
+        arguments.text("texts", text)
+    if not texts or not texts[0]:
+        raise InputError("texts are empty; expected at least one text, of at least one character")
     if len({len(text) for text in texts}) != 1:
         raise InputError("the texts differ in length; cut them to one")
     alphabet = "".join(sorted(set("".join(texts))))
@@ -103,7 +119,7 @@ def train_characters(
     Raises
     ------
     InputError
-        If nobody is a member, or shapes disagree.
+        If nobody is a member, shapes disagree, or a setting is out of range.
     """
     import torch
     from torch import nn
@@ -111,12 +127,26 @@ def train_characters(
 
     from ..training.device import alone
 
-    members = np.asarray(members)
+    codes = as_integers(codes, "codes")
+    if codes.ndim != 2 or not codes.size or codes.min() < 1 or codes.max() > _MOST:
+        raise InputError(
+            f"codes have shape {codes.shape}; expected (records, characters) of 1 to {_MOST:,}, as "
+            "encode gives them"
+        )
+    members = as_array(members, "members")
     if members.shape != codes.shape[:1] or members.dtype != bool or not members.any():
         raise InputError(
             f"members are {members.dtype} {members.shape}; expected bool ({len(codes)},), some True"
         )
-    looks = sorted(set(epochs))
+    looks = sorted(set(arguments.several("epochs", epochs, "numbers of epochs, as [1, 5]")))
+    if not looks:
+        raise InputError(f"epochs={epochs!r}; expected at least one number of epochs, as [1, 5]")
+    for name, value in {"context": context, "width": width, "batch_size": batch_size}.items():
+        arguments.count(name, value)
+    for look in looks:
+        arguments.count("epochs", look)
+    arguments.number("lr", lr, "a positive number", 0, np.inf)
+    arguments.seed(seed)
     padded = np.pad(codes, ((0, 0), (context, 0)), constant_values=_PAD)
     windows = np.lib.stride_tricks.sliding_window_view(padded, context, axis=1)[:, :-1]
     x = torch.from_numpy(windows.reshape(-1, context).copy())

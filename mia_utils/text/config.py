@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import asdict, dataclass, fields
+from numbers import Integral
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from ..arguments import as_integer, as_number
 from ..engine.folders import digest
 from ..engine.spec import own_seed
 from ..errors import InputError
-from ..training.config import DPConfig
+from ..training.config import MOST, DPConfig
 
 RECIPE = 2
 """Raised whenever the training loop's results change; part of every model's name."""
@@ -62,13 +63,17 @@ class TextConfig:
 
     def __post_init__(self) -> None:
         for name in ("epochs", "layers", "width", "heads", "context", "batch_size"):
-            self._set(name, as_integer(name, getattr(self, name), "an integer >= 1", 1))
-        self._set("warmup", as_integer("warmup", self.warmup, "an integer >= 0", 0))
+            self._set(name, as_integer(name, getattr(self, name), "an integer >= 1", 1, MOST))
+        self._set("warmup", as_integer("warmup", self.warmup, "an integer >= 0", 0, MOST))
         for name in ("lr", "weight_decay"):
             value = as_number(name, getattr(self, name), "a number >= 0")
             arguments.number(name, value, "a number >= 0", 0, np.inf, closed="low")
             self._set(name, value)
-        given = (self.looks,) if isinstance(self.looks, int) else self.looks
+        if not self.lr:
+            arguments.refuse("lr", self.lr, "a positive number")
+        if self.dp is not None:
+            arguments.instance("dp", self.dp, DPConfig, "a DPConfig or None")
+        given = (self.looks,) if isinstance(self.looks, Integral) else self.looks
         given = arguments.several("looks", given, "numbers of epochs")
         epochs = f"epochs from 1 to {self.epochs}"
         looks = sorted({as_integer("looks", look, epochs) for look in given})

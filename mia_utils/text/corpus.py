@@ -57,7 +57,9 @@ class Corpus:
     offsets: np.ndarray = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        texts = tuple(self.texts)
+        texts = arguments.several("texts", self.texts, "a list of texts")
+        arguments.text("name", self.name)
+        arguments.instance("tokenizer", self.tokenizer, Tokenizer, "a Tokenizer")
         if wrong := [number for number, text in enumerate(texts) if not isinstance(text, str)]:
             kind = type(texts[wrong[0]]).__name__
             raise InputError(f"document {wrong[0]} is a {kind}; expected a text")
@@ -78,7 +80,8 @@ class Corpus:
 
         The tokenizer sees members and non-members alike, so it says nothing of who is which.
         """
-        return cls(tuple(texts), Tokenizer.trained(texts, size=vocabulary), name=name)
+        texts = arguments.several("texts", texts, "a list of texts")
+        return cls(texts, Tokenizer.trained(texts, size=vocabulary), name=name)
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -166,6 +169,12 @@ def read_corpus(
         If files of one's own folder are no UTF-8.
     """
     own = root is not None
+    arguments.folder("root", root)
+    arguments.seed(seed)
+    if suffixes is not None:
+        suffixes = arguments.several("suffixes", suffixes, "endings of file names, as ['.txt']")
+        for suffix in suffixes:
+            arguments.text("suffixes", suffix)
     root = Path(sysconfig.get_path("stdlib") if root is None else root)
     least = length if least is None else least
     length = as_integer("length", length, "a number of characters")
@@ -174,9 +183,6 @@ def read_corpus(
         documents = as_integer("documents", documents, "a number of documents, at least 2", 2)
     if not 1 <= least <= length:
         raise InputError(f"length={length}, least={least}; expected 1 <= least <= length")
-    arguments.seed(seed)
-    if not root.is_dir():
-        raise InputError(f"no folder {root}; expected one with text files")
     suffixes = tuple(suffixes or (SUFFIXES if own else (".py",)))
     pieces = [
         (text, source)

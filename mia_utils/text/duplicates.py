@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from ..errors import InputError, shown
+from .. import arguments
 
 _SHINGLE = 8  # bytes: one uint64
 _BANDS = 24
@@ -39,8 +39,7 @@ def distinct(texts: Iterable[str], *, similarity: float = 0.5, most: int | None 
     >>> distinct(["to be, or not to be", "to be, or not to  be!", "that is the question"]).tolist()
     [0, 2]
     """
-    if not 0 < similarity <= 1:
-        raise InputError(f"similarity={shown(similarity)}; expected a share in (0, 1]")
+    arguments.number("similarity", similarity, "a share in (0, 1]", 0, 1, closed="high")
     kept: list[int] = []
     sets: list[np.ndarray] = []
     buckets: dict[tuple[int, bytes], list[int]] = {}

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..arguments import as_integer, as_number
+from ..arrays import as_integers
 from ..errors import InputError, shown
-from .outputs import TokenOutputs
+from .outputs import TokenOutputs, check_tokens
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +65,7 @@ def extraction(outputs: TokenOutputs, *, prompt: int, length: int) -> Extraction
     InputError
         If there are no ranks, a number is out of range, or no document is long enough.
     """
+    check_tokens(outputs, "extraction(outputs)")
     if outputs.ranks is None:
         raise InputError("extraction needs the tokens' ranks; TextModels.outputs gives them")
     prompt = as_integer("prompt", prompt, "a number of tokens, at least 1", 1)
@@ -72,7 +74,7 @@ def extraction(outputs: TokenOutputs, *, prompt: int, length: int) -> Extraction
     judged = sizes >= prompt + length
     if not judged.any():
         raise InputError(
-            f"no document has {prompt + length} tokens; the longest has {int(sizes.max())}: "
+            f"no document has {prompt + length} tokens (prompt={prompt}, length={length}); the longest has {int(sizes.max())}: "
             "choose a smaller prompt or length"
         )
     models = len(outputs.log_probs)
@@ -106,8 +108,10 @@ def generate(model, tokens, length: int, *, temperature: float = 0.0, seed: int 
 
     from ..randomness import torch_generator
 
+    if not (hasattr(model, "opening") and hasattr(model, "context")):
+        raise InputError(f"model={shown(model)}; expected a model, as TextModels.load gives it")
     length = as_integer("length", length, "a number of tokens, at least 1", 1)
-    found = [int(token) for token in tokens]
+    found = as_integers(tokens, "tokens").ravel().tolist()
     if strange := [token for token in found if not 0 <= token < model.opening]:
         raise InputError(f"token {strange[0]} is not in the vocabulary of {model.opening} tokens")
     if len(found) + length > model.context:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 
 from .. import arguments
 from ..arguments import as_integer
+from ..arrays import as_integers
 from ..engine.store import Store
 from ..errors import InputError, shown
 from .config import TextConfig
@@ -95,11 +97,14 @@ class TextModels:
         """
         known = [*self.config.looks, self.config.epochs]
         epoch = self.config.epochs if epoch is None else epoch
-        if epoch not in known:
+        if not isinstance(epoch, Integral) or isinstance(epoch, bool) or epoch not in known:
             raise InputError(
                 f"epoch={shown(epoch)}; the models were asked after {known}: set looks="
             )
-        neighbours = as_integer("neighbours", neighbours, "a number of versions, at least 0", 0)
+        neighbours = as_integer(
+            "neighbours", neighbours, "a number of versions, 0 to 1000", 0, 1000
+        )
+        arguments.truth("lowercase", lowercase)
         arguments.seed(seed)
         if epoch != known[-1] and (lowercase or neighbours):
             raise InputError(
@@ -148,7 +153,11 @@ class TextModels:
         from .training import answers
 
         encode, size = self.corpus.tokenizer.encode, self.corpus.tokenizer.size
-        rows = [encode(row) if isinstance(row, str) else row for row in documents]
+        documents = arguments.several("documents", documents, "a list of texts")
+        rows = [
+            encode(row) if isinstance(row, str) else as_integers(row, "documents").ravel()
+            for row in documents
+        ]
         tokens, offsets = as_tokens(rows, size)
         with one_thread():
             found = [answers(self.load(row), tokens, offsets) for row in range(len(self))]

@@ -35,6 +35,7 @@ def as_records(outputs: TokenOutputs, windows: Windows | None = None, ids=None) 
     the perplexity. The loss of `LossAttack` is then the document's mean loss, the margin that
     `LiRA` takes is log(p / (1 - p)), and RMIA's ratio is one of such p.
     """
+    check_tokens(outputs, "as_records(outputs)")
     if windows is None:
         windows, ids = cut(outputs.offsets[:-1], outputs.offsets[1:], None), outputs.ids
     document = windows.document

@@ -8,9 +8,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from itertools import pairwise
+from numbers import Integral
 
 import numpy as np
 
+from .. import arguments
 from ..errors import InputError
 
 _WORDS = re.compile(r" ?[A-Za-z_]+|\d| ?[^\sA-Za-z_\d]+|\s+")
@@ -53,8 +55,12 @@ class Tokenizer:
         InputError
             If `size` is smaller.
         """
-        if size < _BYTES:
-            raise InputError(f"vocabulary={size}; expected at least {_BYTES}, one for each byte")
+        texts = arguments.several("texts", texts, "a list of texts")
+        if not isinstance(size, Integral) or isinstance(size, bool) or size < _BYTES:
+            raise InputError(f"vocabulary={size!r}; expected at least {_BYTES}, one for each byte")
+        if wrong := [number for number, text in enumerate(texts) if not isinstance(text, str)]:
+            kind = type(texts[wrong[0]]).__name__
+            raise InputError(f"document {wrong[0]} is a {kind}; expected a text")
         counted = Counter(word for text in texts for word in _WORDS.findall(text))
         words = [list(_utf8(word)) for word in counted]
         times = list(counted.values())

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from .. import arguments
+from ..arrays import as_array
 from ..engine.backend import Outcome, in_processes, in_turn, on_cluster, resolve_backend
 from ..engine.place import named_device, named_precision
 from ..engine.schedule import check_gpu, missing_models, run_into_store
@@ -57,6 +59,8 @@ def train_text(
         If `copies` does not fit the corpus, a model has no member, a setting is unknown, private
         training cannot be had, models diverge, or the store cannot be written.
     """
+    arguments.instance("corpus", corpus, Corpus, "a Corpus, as read_corpus gives it")
+    arguments.instance("config", config, TextConfig, "a TextConfig")
     seed = as_seed(seed)
     counts = _counts(copies, len(corpus))
     jobs = as_jobs(jobs)
@@ -112,16 +116,17 @@ def _default_jobs(device: str) -> int:
 
 def _counts(copies, documents: int) -> np.ndarray:
     """uint8 (models, documents)."""
-    array = np.atleast_2d(np.asarray(copies))
+    given = as_array(copies, "copies")
+    array = np.atleast_2d(given)
     if array.ndim != 2 or array.shape[1] != documents or array.dtype.kind not in "biu":
         raise InputError(
-            f"copies are {array.dtype} {np.shape(copies)}; expected bool or integers "
+            f"copies are {array.dtype} {given.shape}; expected bool or integers "
             f"(models, {documents}), one for every document of the corpus"
         )
     if not array.size or array.min() < 0 or array.max() > 255:
         raise InputError("copies are out of range; expected 0 to 255 for each document")
     if not array.any(axis=1).all():
-        raise InputError(f"model {int(np.argmin(array.any(axis=1)))} has no member")
+        raise InputError(f"copies: model {int(np.argmin(array.any(axis=1)))} has no member")
     return np.ascontiguousarray(array.astype(np.uint8))
 
 

@@ -12,6 +12,7 @@ import warnings
 from functools import lru_cache
 from typing import NamedTuple, Protocol
 
+from .. import arguments
 from ..errors import InputError
 from .config import DPConfig
 
@@ -35,6 +36,8 @@ def faults(recipe: int | None) -> str:
     >>> faults(RECIPE)
     ''
     """
+    if recipe is not None:
+        arguments.as_integer("recipe", recipe, "the number of a recipe", 0)
     return "; ".join(fault for by, fault in MENDED.items() if recipe is None or recipe < by)
 
 
@@ -56,7 +59,14 @@ class Sampled(Protocol):
 
 
 def sampling(config: Sampled, members: int) -> tuple[float, int]:
-    """Probability with which a step takes each member, and the number of steps in all."""
+    """Probability with which a step takes each member, and the number of steps in all.
+
+    Raises
+    ------
+    InputError
+        If `members` is no number of records.
+    """
+    arguments.count("members", members)
     rate = min(1.0, config.batch_size / members)
     return rate, config.epochs * max(1, round(1 / rate))
 
@@ -103,22 +113,38 @@ def statement(
 
 
 def epsilon_of(dp: DPConfig, noise: float, rate: float, steps: int) -> float:
-    """Epsilon at `dp.delta` after so many steps of the subsampled Gaussian mechanism."""
+    """Epsilon at `dp.delta` after so many steps of the subsampled Gaussian mechanism.
+
+    Raises
+    ------
+    InputError
+        If a number is out of range.
+    """
+    arguments.number("noise", noise, "a number >= 0", 0, math.inf, closed="low")
+    _check_run(dp, rate, steps)
     return spent(dp, noise, rate, steps).epsilon
 
 
-@lru_cache(maxsize=64)
 def noise_multiplier(dp: DPConfig, rate: float, steps: int) -> float:
     """The noise that keeps the promise, to within a hundredth, or the one that was asked for.
 
     Raises
     ------
     InputError
-        If no noise keeps the promise.
+        If no noise keeps the promise, or a number is out of range.
     """
-    if dp.noise_multiplier is not None:
-        return dp.noise_multiplier
+    _check_run(dp, rate, steps)
+    return _noise(dp, rate, steps) if dp.noise_multiplier is None else dp.noise_multiplier
 
+
+def _check_run(dp: DPConfig, rate: float, steps: int) -> None:
+    arguments.instance("dp", dp, DPConfig, "a DPConfig")
+    arguments.number("rate", rate, "a share in (0, 1]", 0, 1, closed="high")
+    arguments.count("steps", steps)
+
+
+@lru_cache(maxsize=64)
+def _noise(dp: DPConfig, rate: float, steps: int) -> float:
     epsilon = dp.epsilon
     assert epsilon is not None, "one of the two is given"
 

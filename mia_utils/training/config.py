@@ -88,9 +88,9 @@ class DPConfig:
             value = getattr(self, name)
             if value is None and name in ("epsilon", "noise_multiplier"):
                 continue
-            value = cast(name, value, expected)
-            _check(holds(value), name, value, expected)
-            object.__setattr__(self, name, value)
+            number = cast(name, value, expected)
+            _check(holds(number), name, value, expected)
+            object.__setattr__(self, name, number)
         accountant, standardised = self.accountant, self.weight_standardisation
         known = isinstance(accountant, str) and accountant in ACCOUNTANTS
         _check(known, "accountant", accountant, f"one of {ACCOUNTANTS}")
@@ -99,17 +99,19 @@ class DPConfig:
         object.__setattr__(self, "weight_standardisation", bool(standardised))
 
 
+MOST = 2**31
+"""No training has so many epochs, and no batch so many records: a number beyond is a mistake."""
 _Rule = tuple[Callable[[str, object, str], float], Callable[[float], bool], str]
 _PRIVATE_NUMBERS: dict[str, _Rule] = {
     "epsilon": (as_number, lambda v: v > 0, "a positive number"),
     "noise_multiplier": (as_number, lambda v: v >= 0, "a number >= 0"),
     "delta": (as_number, lambda v: 0 < v < 1, "a number in (0, 1)"),
     "max_grad_norm": (as_number, lambda v: v > 0, "a positive number"),
-    "multiplicity": (as_integer, lambda v: v >= 1, "an integer >= 1"),
+    "multiplicity": (as_integer, lambda v: 1 <= v < MOST, "an integer >= 1"),
 }
 _NUMBERS: dict[str, _Rule] = {
-    "epochs": (as_integer, lambda v: v >= 1, "an integer >= 1"),
-    "batch_size": (as_integer, lambda v: v >= 1, "an integer >= 1"),
+    "epochs": (as_integer, lambda v: 1 <= v < MOST, "an integer >= 1"),
+    "batch_size": (as_integer, lambda v: 1 <= v < MOST, "an integer >= 1"),
     "lr": (as_number, lambda v: v > 0, "a positive number"),
     "lr_drop": (as_integer, lambda v: v >= 1, "an epoch >= 1 or None"),
     "weight_decay": (as_number, lambda v: v >= 0, "a number >= 0"),
@@ -211,9 +213,9 @@ class TrainConfig:
             value = getattr(self, name)
             if value is None and name in _OPTIONAL:
                 continue
-            value = cast(name, value, expected)
-            _check(holds(value), name, value, expected)
-            object.__setattr__(self, name, value)
+            number = cast(name, value, expected)
+            _check(holds(number), name, value, expected)
+            object.__setattr__(self, name, number)
         for name, choices in _CHOICES.items():
             value = getattr(self, name)
             _check(isinstance(value, str) and value in choices, name, value, f"one of {choices}")

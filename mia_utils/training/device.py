@@ -8,7 +8,8 @@ from contextlib import contextmanager
 
 import torch
 
-from ..errors import InputError, shown
+from .. import arguments
+from ..errors import InputError
 from .generators import seeded
 
 PRECISIONS = ("fp32", "bf16", "auto")
@@ -22,8 +23,7 @@ def resolve_device(device: str) -> str:
     InputError
         If the device is unknown or not there.
     """
-    if device not in ("auto", "cpu", "cuda"):
-        raise InputError(f"device={shown(device)}; expected 'auto', 'cpu' or 'cuda'")
+    arguments.one_of("device", device, ("auto", "cpu", "cuda"))
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda" and not torch.cuda.is_available():
@@ -33,8 +33,7 @@ def resolve_device(device: str) -> str:
 
 def resolve_precision(precision: str, device: str) -> str:
     """ "auto" to "bf16" where the processor multiplies bf16 natively, else "fp32"."""
-    if precision not in PRECISIONS:
-        raise InputError(f"precision={shown(precision)}; expected one of {PRECISIONS}")
+    arguments.one_of("precision", precision, PRECISIONS)
     if precision != "auto":
         return precision
     if device == "cuda":

@@ -6,10 +6,12 @@ The sizes are those of the report's code on its four data sets; `build` states t
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from numbers import Integral
 
 import torch
 from torch import nn
 
+from .. import arguments
 from ..errors import InputError
 from .factory import SIGNATURE, check_factory, factory_id, has_own_draws, inputs, make
 from .generators import DrawnFrom, Generators
@@ -206,8 +208,8 @@ def build(
     InputError
         If the name is unknown, the size does not suit it, or a factory fails or cannot take `dropout`.
     """
-    if architecture in ARCHITECTURES:
-        return ARCHITECTURES[architecture](tuple(shape), classes, dropout)
+    if _is_built_in(architecture):
+        return ARCHITECTURES[architecture](_shape(shape), _classes(classes), _rate(dropout))
     if not isinstance(architecture, str) or not all(architecture.partition(":")):
         raise InputError(
             f"unknown architecture {architecture!r}; expected one of {sorted(ARCHITECTURES)} or "
@@ -217,12 +219,35 @@ def build(
         raise InputError(
             f"dropout={dropout} with {architecture!r}: put dropout into your own factory"
         )
-    return make(architecture, shape, classes)
+    return make(architecture, _shape(shape), _classes(classes))
+
+
+def _is_built_in(architecture) -> bool:
+    return isinstance(architecture, str) and architecture in ARCHITECTURES
+
+
+def _shape(shape) -> tuple[int, ...]:
+    sides = arguments.several("shape", shape, "(H, W, C) of images, or (D,) of features")
+    whole = all(isinstance(n, Integral) and not isinstance(n, bool) and n >= 1 for n in sides)
+    if len(sides) not in (1, 3) or not whole:
+        raise InputError(f"shape={shape!r}; expected (H, W, C) of images, or (D,) of features")
+    return tuple(map(int, sides))
+
+
+def _classes(classes) -> int:
+    arguments.count("classes", classes)
+    return int(classes)
+
+
+def _rate(dropout) -> float | None:
+    if dropout is not None:
+        arguments.number("dropout", dropout, "a number in [0, 1) or None", 0, 1, closed="low")
+    return dropout
 
 
 def architecture_id(architecture: str) -> str:
     """The name that enters a model's hash: a reader's factory carries the hash of its sources."""
-    return architecture if architecture in ARCHITECTURES else factory_id(architecture)
+    return architecture if _is_built_in(architecture) else factory_id(architecture)
 
 
 def draws_by_itself(architecture: str, shape: tuple[int, ...], classes: int) -> bool:
