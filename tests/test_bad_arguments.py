@@ -1,5 +1,6 @@
 """Arguments of what trains, asks models and draws: what cannot be meant is refused by name, at once."""
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -204,6 +205,10 @@ PAIR = (np.arange(8.0), np.arange(8) > 3)
         (lambda: plots.bands([0, 1], {"a": np.ones((2, 2))}, xlabel="x", ylabel="y"), "positive"),
         (lambda: plots.bands([1], {"a": [["x"]]}, xlabel="x", ylabel="y"), "'a' are texts"),
         (lambda: plots.bands([1], {"a": [[0.5]]}, xlabel=None, ylabel="y"), "xlabel=None"),
+        (
+            lambda: plots.bands([1], {"a": [[0.5]]}, xlabel="x", ylabel="y", level=("b", "1")),
+            "level are texts",
+        ),
         (lambda: plots.defense_arrows((0.5, np.nan), {"a": (0, 1)}), "start=nan"),
         (lambda: plots.defense_arrows((0.5, 0.5), {"a": 3}), r"ends\['a'\]=3"),
         (lambda: plots.defense_arrows((0.5, 0.5), {"a": (0, 1)}, front=[1]), "front"),
@@ -236,15 +241,17 @@ PAIR = (np.arange(8.0), np.arange(8) > 3)
         (lambda: plots.cards("x"), "plots.cards"),
     ],
 )
-def test_a_figure_refuses_by_name(call, told):
+def test_a_figure_refuses_by_name_before_it_is_begun(call, told):
     with pytest.raises(InputError, match=told):
         call()
+    assert not plt.get_fignums()
 
 
 def test_what_is_not_finite_is_left_out_of_rows_of_dots():
     spans = {"a": (0.0, np.inf)}
     figure = plots.dots({"a": [0.5, np.nan, np.inf]}, xlabel="x", spans=spans)
     drawn = np.concatenate([line.get_xdata() for line in figure.axes[0].lines])
+    plt.close(figure)
     assert np.isfinite(drawn).sum() == 2
 
 

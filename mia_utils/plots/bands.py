@@ -54,6 +54,9 @@ def bands(
         raise InputError(
             f"plots.bands got {len(curves)} curves, {wrong} not of shape ({at.size}, targets)"
         )
+    height = np.nan
+    if level is not None:
+        height = given.several_numbers([level[1]], "level", finite=False)[0]
     if ax is None:
         _, ax = plt.subplots(figsize=(5.0, 3.8), layout="constrained")
     styles = line_styles(curves)
@@ -65,8 +68,7 @@ def bands(
             low, high = values[known].min(axis=1), values[known].max(axis=1)
             ax.fill_between(at[known], low, high, color=style["color"], alpha=0.15, linewidth=0)
     if level is not None:
-        value = given.several_numbers([level[1]], "level", finite=False)[0]
-        ax.axhline(value, color=FAINT, linestyle="--", linewidth=1, label=level[0])
+        ax.axhline(height, color=FAINT, linestyle="--", linewidth=1, label=level[0])
     ax.set_xscale("log", base=2)
     ax.set_xticks(at, [f"{value:g}" for value in at])
     ax.minorticks_off()

@@ -53,10 +53,10 @@ def dots(
     if attack is not None:
         arguments.text("attack", attack)
     numbers = {name: _drawn(values, f"rows[{name!r}]") for name, values in rows.items()}
-    figure, ax = _axes("plots.dots", list(rows), spans, xlabel)
-    named: list[Text] = []
     for label, x in (lines or {}).items():
         given.number(x, f"lines[{label!r}]")
+    figure, ax = _axes("plots.dots", list(rows), spans, xlabel)
+    named: list[Text] = []
     for label, x in sorted((lines or {}).items(), key=lambda line: line[1]):
         ax.axvline(x, color=FAINT, linestyle="--", linewidth=1)
         text = ax.annotate(
