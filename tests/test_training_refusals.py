@@ -15,6 +15,7 @@ from mia_utils.training import batches, device, dp, epochs, factory, generators,
 from mia_utils.training.accounting import noise_multiplier
 from mia_utils.training.checkpoint import load_checkpoint, save_checkpoint
 from mia_utils.training.config import as_integer, as_number, as_seed
+from mia_utils.training.recipes import MODERN, modern
 
 POOL = Pool.from_arrays("toy", np.zeros((20, 8, 8, 3), np.uint8), np.arange(20) % 4)
 NOISY = DPConfig(noise_multiplier=1.0, delta=1e-3)
@@ -175,6 +176,15 @@ def test_rates_are_in_their_places():
     assert at.resolved("cuda", 9_990).compile is False
     assert at.resolved("cuda", 9_991).compile is True  # a last batch of one counts
     assert at.resolved("cpu", 10_000).compile is False
+
+
+def test_the_modern_recipe_and_changes_of_it():
+    expected = {
+        "epochs": 30, "batch_size": 512, "optimizer": "sgd", "lr": 0.4, "nesterov": True,
+        "weight_decay": 5e-4, "schedule": "one_cycle", "augmentation": "crop_flip",
+    }  # fmt: skip
+    assert modern() == MODERN and MODERN.changed() == expected
+    assert modern(epochs=10, lr=0.1).changed() == expected | {"epochs": 10, "lr": 0.1}
 
 
 # ---- private trainings -------------------------------------------------------------------------
