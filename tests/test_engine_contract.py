@@ -576,24 +576,18 @@ def test_models_go_where_they_are_to_be_trained(kind, device, jobs, where, store
         assert rest == ([] if name == "in_turn" else [jobs, len])
 
 
-def test_what_is_missing_is_asked_for_once_and_damage_is_told_to_the_caller(store):
+def test_what_is_missing_is_asked_for_once_and_damage_is_told_to_the_caller(store, monkeypatch):
     specs = [replace(SPEC, seed=number) for number in (0, 1, 1, 2)]
     for asked in (specs[0], specs[1]):
         store.put(asked.name, {"identity": asked.identity}, LOGITS, {"w": np.ones(1)})
     (store.folder(specs[0].name) / "logits.npy").write_bytes(b"x")
-
-    def called():
-        return schedule.missing_models(specs, store)
-
-    with pytest.warns(UserWarning) as told:
-        missing = called()
-    assert [asked.seed for asked in missing] == [0, 2]
-    (warning,) = told
-    assert str(warning.message) == (
-        f"{store.folder(specs[0].name)}: logits.npy has changed since it was written; the model is "
-        "trained anew"
+    told = []
+    monkeypatch.setattr(
+        schedule.warnings, "warn", lambda text, stacklevel: told.append((text, stacklevel))
     )
-    assert warning.filename == __file__  # and not the module that noticed
+    assert [asked.seed for asked in schedule.missing_models(specs, store)] == [0, 2]
+    text = "logits.npy has changed since it was written; the model is trained anew"
+    assert told == [(f"{store.folder(specs[0].name)}: {text}", 3)]  # of whoever calls `train`
 
 
 def test_processes_of_a_call_that_nobody_listens_to_are_killed():
