@@ -26,7 +26,7 @@ ASKING = {
 EVERY = FACTORIES | ASKING
 RECORD_BY_RECORD = ("similarity", "reference", "calibrated", "lira", "rmia", "base")
 WITH_POPULATION = ("population", "quantile", "rmia", "stacked")
-BOTH_KINDS = (*FACTORIES, "augmentation", "gradient_all")
+BOTH_KINDS = (*FACTORIES, "augmentation")
 UNDECIDED = (
     "population", "quantile", "random", "correctness", "reference", "calibrated", "lira", "rmia",
     "base",
@@ -440,12 +440,13 @@ def test_a_record_with_too_few_shadow_models_is_told_with_what_the_attack_needs(
 
 
 PROBABILITY, RATE = "a probability in (0, 1)", "a rate between 0 and 1"
+WHOLE = "an integer of at least 1, below 2**63"
 ARGUMENTS = [
     (attacks.ConfidenceAttack, "threshold", [0, 1.5, -1], [1, 0.5], "a probability in (0, 1]"),
     (attacks.LossAttack, "threshold", ["a", np.nan], [-np.inf, 0, np.inf], "a number"),
     (attacks.LearnedAttack, "threshold", [0, 1], [0.5], PROBABILITY),
-    (attacks.LearnedAttack, "max_pairs", [0, 1.5], [1], "an integer of at least 1"),
-    (attacks.LearnedAttack, "epochs", [0, True], [1], "an integer of at least 1"),
+    (attacks.LearnedAttack, "max_pairs", [0, 1.5], [1], WHOLE),
+    (attacks.LearnedAttack, "epochs", [0, True], [1], WHOLE),
     (attacks.LearnedAttack, "features", ["x"], ["raw", "sorted", "class_free"], "one of"),
     (attacks.PopulationAttack, "fpr", [0, 1], [0.5], RATE),
     (attacks.QuantileAttack, "fpr", [0, 1], [0.5], RATE),
@@ -457,13 +458,13 @@ ARGUMENTS = [
     (attacks.CalibratedAttack, "signal", ["x"], ["loss", "margin"], "one of"),
     (attacks.SimilarityAttack, "distance", ["x"], ["kl", "js", "l2"], "one of"),
     *[
-        (attack, "seed", [-1, 0.5], [0, 7], "an integer of at least 0")
+        (attack, "seed", [-1, 0.5], [0, 7], "an integer of at least 0, below 2**32")
         for attack in (attacks.RandomAttack, attacks.LearnedAttack, attacks.QuantileAttack,
                        attacks.RMIA, attacks.LiRA, attacks.SimilarityAttack, attacks.BASE)
     ],
     *[
         (lambda **given: attacks.BoundaryAttack(POOL, **given), name, [0], [1],
-         "an integer of at least 1")
+         WHOLE)
         for name in ("iterations", "probes")
     ],
     (lambda **given: attacks.GradientAttack(POOL, **given), "features", ["x"],
@@ -506,7 +507,7 @@ TOGETHER = [
         lambda: attacks.BoundaryAttack(3),
         "pool is 3; expected a Pool, as load_dataset gives it",
     ),
-    (lambda: attacks.LearnedAttack(hidden=(10, 0)), "hidden=0; expected an integer of at least 1"),
+    (lambda: attacks.LearnedAttack(hidden=(10, 0)), f"hidden=0; expected {WHOLE}"),
 ]
 
 

@@ -681,11 +681,16 @@ def test_joined_logits_are_one_file_that_says_whose_they_are(store, monkeypatch)
 
 
 def test_a_models_own_seed_follows_from_the_seed_and_its_members():
-    text = b"3 " + bytes([0b11000000])
-    first = hashlib.sha256(text).digest()
-    assert spec._own_seed(3, MEMBERS[0], TrainConfig()) == int.from_bytes(first[:4], "big")
+    members = bytes([0b11000000])
+    hashed = hashlib.sha256(b"3 " + members).digest()
+    assert spec.own_seed(3, members, private=False) == int.from_bytes(hashed[:4], "big")
+    assert spec.own_seed(3, members, private=True) == int.from_bytes(hashed[:8], "big")
+    assert SPEC.seed == spec.own_seed(3, members, private=False)
     private = TrainConfig(dp=DPConfig(epsilon=1.0))
-    assert spec._own_seed(3, MEMBERS[0], private) == int.from_bytes(first[:8], "big")
+    (one,) = spec.specifications(
+        POOL, MEMBERS, "mlp", private, seed=3, precision="fp32", device="cpu"
+    )
+    assert one.seed == spec.own_seed(3, members, private=True)
 
 
 # ---- what it costs -----------------------------------------------------------------------------

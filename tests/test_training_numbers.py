@@ -12,7 +12,7 @@ from torch import nn
 
 from mia_utils import DPConfig, TrainConfig
 from mia_utils.training import checkpoint, device, dp, loop
-from mia_utils.training.accounting import MENDED, faults, noise_multiplier, spent
+from mia_utils.training.accounting import MENDED, faults, noise_multiplier, spent, statement
 from mia_utils.training.augment import crop_flip
 from mia_utils.training.batches import Loader
 from mia_utils.training.generators import Generators
@@ -80,22 +80,28 @@ def test_a_setting_trains_to_the_numbers_of_its_recipe(name):
 
 
 def test_a_private_model_says_what_was_spent_and_what_that_covers():
-    config = TrainConfig(epochs=1, batch_size=10, dp=DPConfig(noise_multiplier=1.0, delta=1e-3))
-    promised = dp._statement(config, 1.0, 0.25, 4)
-    assert promised == {
+    promise = DPConfig(noise_multiplier=1.0, delta=1e-3)
+    what = {"unit": "record", "not_covered": "no figure"}
+    told = statement(promise, 1.0, 0.25, 4, **what)
+    assert told == {
+        "unit": "one record",
         "noise_multiplier": 1.0,
         "sampling_rate": 0.25,
         "steps": 4,
-        "epsilon": spent(config.dp, 1.0, 0.25, 4).epsilon,
+        "epsilon": spent(promise, 1.0, 0.25, 4).epsilon,
         "delta": 1e-3,
         "accountant": "prv",
         "adjacency": "add or remove one record; the number of members counts as known",
-        "covers": "the weights, if nobody learns the seed; no figure that was computed from members",
+        "covers": "the weights, if nobody learns the seed; no figure",
     }
-    nothing = dp._statement(config, 0.0, 0.25, 4)
+    nothing = statement(promise, 0.0, 0.25, 4, **what)
     assert nothing["epsilon"] is None
     assert nothing["why_no_epsilon"] == "so little noise promises nothing"
-    assert set(nothing) == {*promised, "why_no_epsilon"}
+    assert set(nothing) == {*told, "why_no_epsilon"}
+    config = TrainConfig(epochs=1, batch_size=40, dp=promise)
+    trained = fit(ROWS, LABELS, 4, MEMBERS, "mlp", config, seed=0)
+    covered = "no figure that was computed from members"
+    assert trained.privacy == statement(promise, 1.0, 1.0, 1, unit="record", not_covered=covered)
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,11 @@ import torch
 from torch import nn
 
 from mia_utils import DPConfig, InputError, Pool, TrainConfig, training
+from mia_utils.arguments import as_integer, as_number
 from mia_utils.training import batches, device, dp, epochs, factory, generators, graphs, models
 from mia_utils.training.accounting import noise_multiplier
 from mia_utils.training.checkpoint import load_checkpoint, save_checkpoint
-from mia_utils.training.config import as_integer, as_number, as_seed
+from mia_utils.training.config import as_seed
 from mia_utils.training.recipes import MODERN, modern
 
 POOL = Pool.from_arrays("toy", np.zeros((20, 8, 8, 3), np.uint8), np.arange(20) % 4)
@@ -33,12 +34,12 @@ PRIVATE = [
         {"epsilon": 1.0, "noise_multiplier": 1.0},
         "epsilon=1.0, noise_multiplier=1.0; expected exactly one of them",
     ),
-    ({"epsilon": 0}, "epsilon=0.0; expected a positive number"),
-    ({"noise_multiplier": -1}, "noise_multiplier=-1.0; expected a number >= 0"),
-    ({"epsilon": 1, "delta": 0}, "delta=0.0; expected a number in (0, 1)"),
-    ({"epsilon": 1, "delta": 1}, "delta=1.0; expected a number in (0, 1)"),
+    ({"epsilon": 0}, "epsilon=0; expected a positive number"),
+    ({"noise_multiplier": -1}, "noise_multiplier=-1; expected a number >= 0"),
+    ({"epsilon": 1, "delta": 0}, "delta=0; expected a number in (0, 1)"),
+    ({"epsilon": 1, "delta": 1}, "delta=1; expected a number in (0, 1)"),
     ({"epsilon": 1, "delta": None}, "delta=None; expected a number in (0, 1)"),
-    ({"epsilon": 1, "max_grad_norm": 0}, "max_grad_norm=0.0; expected a positive number"),
+    ({"epsilon": 1, "max_grad_norm": 0}, "max_grad_norm=0; expected a positive number"),
     ({"epsilon": 1, "multiplicity": 0}, "multiplicity=0; expected an integer >= 1"),
     ({"epsilon": 1, "accountant": "gdp"}, "accountant='gdp'; expected one of ('prv', 'rdp')"),
     ({"epsilon": 1, "accountant": 3}, "accountant=3; expected one of ('prv', 'rdp')"),
@@ -64,13 +65,13 @@ def test_a_promise_keeps_plain_values():
 SETTINGS = [
     ({"epochs": 0}, "epochs=0; expected an integer >= 1"),
     ({"batch_size": 0}, "batch_size=0; expected an integer >= 1"),
-    ({"lr": -1}, "lr=-1.0; expected a positive number"),
+    ({"lr": -1}, "lr=-1; expected a positive number"),
     ({"lr_drop": 0}, "lr_drop=0; expected an epoch >= 1 or None"),
-    ({"weight_decay": -1}, "weight_decay=-1.0; expected a number >= 0"),
-    ({"dropout": 1}, "dropout=1.0; expected a number in [0, 1) or None"),
-    ({"mixup": -1}, "mixup=-1.0; expected alpha > 0, or 0 for none"),
-    ({"label_smoothing": 1}, "label_smoothing=1.0; expected a number in [0, 1)"),
-    ({"relax_loss": -1}, "relax_loss=-1.0; expected a loss > 0, or 0 for none"),
+    ({"weight_decay": -1}, "weight_decay=-1; expected a number >= 0"),
+    ({"dropout": 1}, "dropout=1; expected a number in [0, 1) or None"),
+    ({"mixup": -1}, "mixup=-1; expected alpha > 0, or 0 for none"),
+    ({"label_smoothing": 1}, "label_smoothing=1; expected a number in [0, 1)"),
+    ({"relax_loss": -1}, "relax_loss=-1; expected a loss > 0, or 0 for none"),
     ({"early_stopping": -1}, "early_stopping=-1; expected a patience in epochs, or 0 for none"),
     ({"optimizer": "x"}, "optimizer='x'; expected one of ('adam', 'adamw', 'sgd')"),
     (
@@ -409,12 +410,14 @@ def test_names_that_are_resolved_late_are_there():
 
 def test_an_unknown_or_absent_device_is_told(monkeypatch):
     monkeypatch.setattr(device.torch.cuda, "is_available", lambda: False)
-    assert said(device.resolve_device, "tpu") == "device='tpu'; expected 'auto', 'cpu' or 'cuda'"
+    assert (
+        said(device.resolve_device, "tpu") == "device='tpu'; expected one of 'auto', 'cpu', 'cuda'"
+    )
     assert said(device.resolve_device, "cuda") == (
         "device='cuda', but torch sees no CUDA device here; use 'auto' or 'cpu'"
     )
     assert said(device.resolve_precision, "fp16", "cpu") == (
-        "precision='fp16'; expected one of ('fp32', 'bf16', 'auto')"
+        "precision='fp16'; expected one of 'fp32', 'bf16', 'auto'"
     )
 
 
