@@ -20,7 +20,7 @@ from mia_utils.experiments import records
 def store(tmp_path):
     made = Store(tmp_path / "store")
     weights = {"w": np.ones(2, np.float32)}
-    made.put("a" * 32, {"classes": 2}, np.zeros((3, 2), np.float32), weights)
+    made.put("a" * 32, {"classes": 2, "config": {}}, np.zeros((3, 2), np.float32), weights)
     return made
 
 
