@@ -157,7 +157,13 @@ def write(path: Path, wing: str, seed: int, outcomes: dict[str, str]) -> None:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(sorted(rows, key=lambda row: (row["wing"], row["mutant"])))
-    counted = summary(rows)
+    summarise(path)
+
+
+def summarise(path: Path) -> None:
+    """Writes `summary` of a table beside it; once more where reasons were added to the table."""
+    with path.open(encoding="utf-8", newline="") as file:
+        counted = summary(list(csv.DictReader(file)))
     with path.with_name(f"{path.stem}_summary.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, list(counted[0]), lineterminator="\n")
         writer.writeheader()
@@ -165,24 +171,26 @@ def write(path: Path, wing: str, seed: int, outcomes: dict[str, str]) -> None:
 
 
 def summary(rows: list[dict]) -> list[dict]:
-    """For each wing: how many of the sample were run, and what became of them."""
-    counts = defaultdict(Counter)
+    """For each wing: how many of the sample were run, what became of them, and what has since."""
+    by_wing = defaultdict(list)
     for row in rows:
-        counts[row["wing"], str(row["seed"])][row["outcome"]] += 1
+        by_wing[row["wing"], str(row["seed"])].append(row)
     found = []
-    for (wing, seed), count in sorted(counts.items()):
-        run = count.total() - count["not run"]
-        noticed, unnoticed = count["killed"], count["survived"]
+    for (wing, seed), sample in sorted(by_wing.items()):
+        count = Counter(row["outcome"] for row in sample)
+        left = [row["reason"] for row in sample if row["outcome"] not in ("killed", "not run")]
+        run = count["killed"] + len(left)
         found.append(
             {
                 "wing": wing,
                 "seed": seed,
                 "changes": run,
-                "noticed": noticed,
-                "unnoticed": unnoticed,
-                "neither": run - noticed - unnoticed,
+                "noticed": count["killed"],
+                "noticed of 100": round(100 * count["killed"] / max(run, 1)),
+                "no end": run - count["killed"] - count["survived"],
+                "no effect": sum(reason.startswith("no effect") for reason in left),
+                "noticed since": sum(reason.startswith("noticed since") for reason in left),
                 "not run": count["not run"],
-                "noticed of 100": round(100 * noticed / max(run, 1)),
             }
         )
     return found
@@ -190,7 +198,7 @@ def summary(rows: list[dict]) -> list[dict]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("wing", choices=WINGS)
+    parser.add_argument("wing", choices=[*WINGS, "summary"], help="`summary`: count `--out` anew")
     parser.add_argument("--count", type=int, default=80)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--children", type=int, default=os.cpu_count() or 1)
@@ -198,6 +206,9 @@ def main() -> int:
         "--out", type=Path, help="a table of all wings, such as book/results/mutants.csv"
     )
     arguments = parser.parse_args()
+    if arguments.wing == "summary":
+        summarise(arguments.out)
+        return 0
     outcomes = run(arguments.wing, arguments.count, arguments.seed, arguments.children)
     for name, outcome in outcomes.items():
         if outcome != "killed":

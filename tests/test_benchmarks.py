@@ -213,19 +213,29 @@ def test_a_sample_of_mutants_replaces_its_wing_and_keeps_the_reasons(tmp_path, m
 
 def test_a_time_out_counts_as_no_kill_and_what_was_not_run_as_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(mutants, "_change", lambda name: f"{name} -> 0")
+    path = tmp_path / "mutants.csv"
     outcomes = {"e.1": "killed", "e.2": "timeout", "e.3": "survived", "e.4": "not run"}
-    mutants.write(tmp_path / "mutants.csv", "engine", 5, outcomes | {"e.5": "suspicious"})
-    (row,) = pd.read_csv(tmp_path / "mutants_summary.csv").to_dict("records")
-    assert row == {
+    mutants.write(path, "engine", 5, outcomes | {"e.5": "suspicious", "e.6": "survived"})
+    told = {
         "wing": "engine",
         "seed": 5,
-        "changes": 4,
+        "changes": 5,
         "noticed": 1,
-        "unnoticed": 1,
-        "neither": 2,
+        "noticed of 100": 20,
+        "no end": 2,
+        "no effect": 0,
+        "noticed since": 0,
         "not run": 1,
-        "noticed of 100": 25,
     }
+    summed = tmp_path / "mutants_summary.csv"
+    assert pd.read_csv(summed).to_dict("records") == [told]
+    table = pd.read_csv(path, keep_default_na=False)
+    table.loc[table["mutant"] == "e.3", "reason"] = "noticed since: the sign"
+    table.loc[table["mutant"] == "e.6", "reason"] = "no effect but on speed"
+    table.to_csv(path, index=False)
+    monkeypatch.setattr("sys.argv", ["mutants", "summary", "--out", str(path)])
+    assert mutants.main() == 0
+    assert pd.read_csv(summed).to_dict("records") == [told | {"no effect": 1, "noticed since": 1}]
 
 
 def test_the_summary_of_mutants_is_that_of_the_table():
