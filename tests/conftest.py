@@ -15,6 +15,9 @@ from pathlib import Path
 
 for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
+# One processor, too: who trains without saying on how many does it here, in this process. Starting
+# processes costs seconds of imports, which those pay that ask for them (`jobs=2`).
+os.environ.setdefault("LOKY_MAX_CPU_COUNT", "1")
 os.environ["MPLBACKEND"] = "agg"
 
 import pytest  # noqa: E402
@@ -28,6 +31,11 @@ EXECUTED = ROOT / "_build/tests"
 DIGITS = {
     "dataset": "digits",
     "epochs": 2,
+    "exact_epochs": 2,
+    "dp_epochs": 2,
+    "units": (10, 50),
+    "documents": 100,
+    "width": 64,
     "pool_documents": 64,
     "fresh_documents": 40,
     "vocabulary": 400,
@@ -111,11 +119,12 @@ def _nbval(path: Path) -> None:
     startup.write_text(NO_TRAINING, "utf-8")
     command = [sys.executable, "-m", "pytest", "-o", "addopts=", "-q", "--color=no", "--nbval-lax"]
     result = subprocess.run(
-        [*command, "--nbval-current-env", "-p", "nbval_outputs", path.name],
+        [*command, "--nbval-current-env", "-p", "nbval.plugin", "-p", "nbval_outputs", path.name],
         cwd=EXECUTED,
         env={
             **{k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")},
             **execute.KERNEL_ENVIRONMENT,
+            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",  # a second of imports, of which none is needed
             "PYTHONPATH": os.pathsep.join((str(ROOT / "tests"), str(ROOT))),
             "MIA_STORE": str(EXECUTED / "store"),
             "IPYTHONDIR": str(ipython),

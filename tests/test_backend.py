@@ -17,7 +17,7 @@ from joblib import Parallel, delayed, executor
 from mia_utils import InputError, Pool, Store, TrainConfig, balanced_masks, train
 from mia_utils.engine.backend import _processes, in_processes, resolve_backend
 
-CONFIG = TrainConfig(epochs=6, batch_size=16)
+CONFIG = TrainConfig(epochs=4, batch_size=16)
 FACTORY = """
 from torch import nn
 def net(shape, classes):
@@ -52,7 +52,7 @@ def test_a_cluster_that_loses_a_worker_gives_what_loky_gives(pool, cluster, tmp_
         "records = np.random.default_rng(0).integers(0, 256, (400, 8, 8, 3), dtype=np.uint8)\n"
         "pool = Pool.from_arrays('toy', records, np.arange(400) % 4)\n"
         "train(pool, balanced_masks(400, models=8, seed=0), 'cnn',\n"
-        "      TrainConfig(epochs=6, batch_size=16), store=sys.argv[1], progress=False)\n"
+        "      TrainConfig(epochs=4, batch_size=16), store=sys.argv[1], progress=False)\n"
     )
     environment = {**os.environ, "MIA_BACKEND": "dask", "MIA_SCHEDULER": address}
     run = subprocess.Popen([sys.executable, "-c", script, str(tmp_path / "dask")], env=environment)
@@ -69,28 +69,6 @@ def test_a_cluster_that_loses_a_worker_gives_what_loky_gives(pool, cluster, tmp_
     here = train(pool, masks, "cnn", CONFIG, store=tmp_path / "loky", jobs=2, progress=False)
     assert on_cluster.names == here.names
     np.testing.assert_array_equal(on_cluster.logits, here.logits)
-
-
-def test_processes_are_not_joblibs_which_others_take_and_stop(monkeypatch):
-    monkeypatch.setattr(executor, "_executor_args", None)  # as in a process that has just begun
-
-    def trained():
-        return dict(in_processes(operator.neg, [(1,), (2,)], jobs=2))
-
-    assert trained() == {0: None, 1: None}
-    assert Parallel(2)(delayed(operator.neg)(i) for i in range(3)) == [0, -1, -2]
-    assert trained() == {0: None, 1: None}
-    assert Parallel(2)(delayed(operator.neg)(i) for i in range(3)) == [0, -1, -2]
-
-
-def test_a_pool_of_processes_that_died_is_replaced():
-    pool = _processes(2)
-    assert _processes(2) is pool
-    os.kill(pool.submit(os.getpid).result(), signal.SIGKILL)
-    with pytest.raises(BrokenProcessPool):
-        while True:
-            pool.submit(int).result()
-    assert dict(in_processes(operator.neg, [(1,)], jobs=2)) == {0: None}
 
 
 @pytest.mark.parametrize("backend", ["loky", "dask"])
@@ -113,6 +91,28 @@ def test_workers_find_the_readers_own_factory(backend, pool, cluster, tmp_path, 
         pool, masks, f"own_{backend}:net", CONFIG, store=tmp_path / "one", jobs=1, progress=False
     )
     np.testing.assert_array_equal(outputs.logits, alone.logits)
+
+
+def test_processes_are_not_joblibs_which_others_take_and_stop(monkeypatch):
+    monkeypatch.setattr(executor, "_executor_args", None)  # as in a process that has just begun
+
+    def trained():
+        return dict(in_processes(operator.neg, [(1,), (2,)], jobs=2))
+
+    assert trained() == {0: None, 1: None}
+    assert Parallel(2)(delayed(operator.neg)(i) for i in range(3)) == [0, -1, -2]
+    assert trained() == {0: None, 1: None}
+    assert Parallel(2)(delayed(operator.neg)(i) for i in range(3)) == [0, -1, -2]
+
+
+def test_a_pool_of_processes_that_died_is_replaced():
+    pool = _processes(2)
+    assert _processes(2) is pool
+    os.kill(pool.submit(os.getpid).result(), signal.SIGKILL)
+    with pytest.raises(BrokenProcessPool):
+        while True:
+            pool.submit(int).result()
+    assert dict(in_processes(operator.neg, [(1,)], jobs=2)) == {0: None}
 
 
 @pytest.mark.parametrize(

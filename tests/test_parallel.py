@@ -177,7 +177,8 @@ def test_bits_are_the_same_wherever_models_are_trained(
         seeds, options = [0], {"backend": "dask", "scheduler": address}
     else:
         seeds, options = [0, 1], {"jobs": 1}
-    with ThreadPoolExecutor(len(seeds)) as threads:
+    with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(len(seeds)) as threads:
+        patch.setenv("LOKY_MAX_CPU_COUNT", "2")  # for an experiment, which takes what there is
         found = list(
             threads.map(lambda s: FUNCTIONS[name](pool, seed=s, **options, **common), seeds)
         )
@@ -197,5 +198,6 @@ def test_a_pools_name_in_records_is_that_of_the_caller_for_any_number_of_jobs(po
 def test_processors_are_counted_where_there_is_no_affinity(pools, tmp_path, monkeypatch):
     """As on macOS."""
     monkeypatch.delattr("os.sched_getaffinity", raising=False)
+    monkeypatch.delenv("LOKY_MAX_CPU_COUNT")
     found = _train(pools["memory"](), seed=0, store=tmp_path, progress=False)
     assert found.shape == (4, N, 10)

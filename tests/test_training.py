@@ -152,7 +152,7 @@ def test_numbers_too_small_to_matter_count_as_zero_and_change_no_bit(
     tiny = torch.tensor(1e-30)
     if not torch.set_flush_denormal(False):
         pytest.skip("this processor cannot flush denormal numbers")
-    config = TrainConfig(epochs=120, batch_size=2, lr=3e-3)  # long enough for moments to get there
+    config = TrainConfig(epochs=60, batch_size=2, lr=3e-3)  # long enough for moments to get there
     arguments = (pool.records, pool.labels, len(pool.classes), masks.members[0], "mlp", config)
 
     def trained(path):
@@ -285,7 +285,7 @@ train(pool, balanced_masks(64, models=4, seed=0), "cnn", TrainConfig(epochs={epo
 
 
 def test_killed_it_trains_only_what_was_missing(tmp_path):
-    script = SCRIPT.format(store=str(tmp_path), epochs=40)
+    script = SCRIPT.format(store=str(tmp_path), epochs=20)
     process = subprocess.Popen([sys.executable, "-c", script])
     store = Store(tmp_path)
     deadline = time.monotonic() + 120
