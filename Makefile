@@ -29,7 +29,6 @@ book: $(VENV)/.ready
 
 test: $(VENV)/.ready-dev
 	@$(BIN)/ruff check --quiet . && $(BIN)/ruff format --quiet --check .
-	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/python -m pytest -n 2
 	@echo "tests: all passed"
 

@@ -22,6 +22,13 @@ def test_imports_point_one_way_and_in_no_circle():
     assert result.returncode == 0, result.stdout + result.stderr
 
 
+def test_types_agree():
+    """As one of the tests: it takes a minute on a fresh clone, beside which others run."""
+    command = [Path(sys.executable).with_name("mypy"), "--no-error-summary"]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
 # ---- dependencies ----
 
 
