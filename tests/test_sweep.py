@@ -26,17 +26,15 @@ from mia_utils.book.execute import KERNEL
 from mia_utils.errors import InputError
 from mia_utils.parameters import check
 
+PARAMETERS = 'dataset = "cifar10-mini"\nepochs = 2\nseed = 0'
 TRAINS = """from mia_utils import TrainConfig, load_dataset, quarter_masks, train
-pool = load_dataset(dataset)
+pool = load_dataset(dataset).sample(200, seed=0)
 masks, _ = quarter_masks(pool.labels, seed=seed)
-outputs = train(pool, masks, "mlp", TrainConfig(epochs=epochs), seed=seed, progress=False)
+outputs = train(pool, masks, "cnn", TrainConfig(epochs=epochs), seed=seed, progress=False)
 print(outputs.logits.shape)"""
 
 
-PARAMETERS = 'dataset = "{}"\nepochs = 2\nseed = 0'
-
-
-def write(path, *code, prose="Prose.", parameters=PARAMETERS.format("cifar10-mini")):
+def write(path, *code, prose="Prose.", parameters=PARAMETERS):
     cells = [new_markdown_cell(prose), new_code_cell(parameters, metadata={"tags": ["parameters"]})]
     path.parent.mkdir(parents=True, exist_ok=True)
     cells += map(new_code_cell, code)
@@ -200,7 +198,7 @@ def test_a_chapter_edited_while_a_sweep_runs_is_not_kept_under_the_old_hash(root
 def test_killed_twice_a_sweep_still_does_every_cell_once(root):
     """A cell waits with its trained model until it is let through: the kills meet all there is."""
     gate = f"import os, time\nwhile not os.path.exists(f'{root}/{{seed}}'):\n    time.sleep(0.05)"
-    write(root / "notebooks/01_a.ipynb", TRAINS, gate, parameters=PARAMETERS.format("digits"))
+    write(root / "notebooks/01_a.ipynb", TRAINS, gate)
     store = Store(root / "store")
     command = [sys.executable, "-m", "mia_utils", "sweep", "--root", str(root), "--chapter", "01_a"]
     command += ["-p", "seed", *"012", "--jobs", "2"]
@@ -230,7 +228,7 @@ def test_killed_twice_a_sweep_still_does_every_cell_once(root):
 
 
 def test_two_sweeps_of_one_grid_train_each_model_once_and_leave_whole_cells(root):
-    write(root / "notebooks/01_a.ipynb", TRAINS, parameters=PARAMETERS.format("digits"))
+    write(root / "notebooks/01_a.ipynb", TRAINS)
     blocks = [{"chapter": "01_a", "seed": [0, 1]}]
     plans = [grid.cells(blocks, root), grid.cells(blocks, root)[::-1]]
     both = [threading.Thread(target=sweep.run_cells, args=(cells,)) for cells in plans]
