@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import contextmanager
 from types import SimpleNamespace
 
@@ -384,6 +385,17 @@ def test_only_the_readers_own_files_name_a_factory(tmp_path, monkeypatch):
     assert said(factory.factory_id, "nowhere_at_all:net").startswith(
         "architecture 'nowhere_at_all:net' cannot be imported: no module file 'nowhere_at_all' in "
     )
+
+
+def test_what_is_installed_is_not_imported_to_name_a_factory(tmp_path, monkeypatch):
+    installed = tmp_path / "site-packages"
+    (installed / "not_own_at_all").mkdir(parents=True)
+    for file in ("__init__.py", "part.py"):
+        (installed / "not_own_at_all" / file).write_text("")
+    monkeypatch.syspath_prepend(installed)
+    name = module(tmp_path, monkeypatch, "own_importing", "import not_own_at_all.part\n")
+    assert list(factory._sources(name)) == ["own_importing"]
+    assert "not_own_at_all" not in sys.modules
 
 
 def test_a_package_under_another_name_is_named_by_all_that_make_it(monkeypatch):
