@@ -15,10 +15,12 @@ from mia_utils.audit.answers import read_answers
 from mia_utils.audit.asked import answers_of
 from mia_utils.audit.checks import CHECKS, check
 from mia_utils.audit.gate import Limit
+from mia_utils.audit.language import asked_token_data
 from mia_utils.audit.material import Material, read_material
 from mia_utils.audit.measure import _sums
 from mia_utils.audit.models import EstimatorModel, HuggingFaceModel, load_weights
 from mia_utils.audit.page import _data_uri
+from mia_utils.audit.scores import RECIPES, _unfit
 from mia_utils.audit.tables import read_array, read_table
 from mia_utils.audit.traces import LossLog
 from mia_utils.data import Pool
@@ -321,7 +323,52 @@ def test_tables_without_a_value_a_record_are_refused(frame, said, tmp_path):
 
 
 def test_truth_values_of_a_table_stay_truth_values(tmp_path):
-    pd.DataFrame({"member": np.array([True, False], dtype=object)}).to_parquet(
-        tmp_path / "a.parquet"
-    )
+    frame = pd.DataFrame({"member": pd.array([True, False], dtype="boolean")})
+    frame.to_parquet(tmp_path / "a.parquet")
     assert read_table(tmp_path / "a.parquet")["member"].dtype == bool
+
+
+# ---- documents and reference models ----
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ({"a.md": b"x"}, "no .txt file; expected one a document"),
+        ({"a.txt": b"\xff\xff"}, "a file is no UTF-8 text"),
+    ],
+)
+def test_folders_without_documents_are_refused(files, said, tmp_path):
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=said):
+        asked_token_data("no model", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("columns", "options", "said"),
+    [
+        ({"id": ["a"]}, {}, "holds id; expected a column text"),
+        ({"text": ["a b"]}, {"groups": ["site"]}, "has no column 'site'; it holds text"),
+        ({"text": ["a b"]}, {}, "which documents are members"),
+    ],
+)
+def test_tables_of_documents_that_lack_something_are_refused(columns, options, said, tmp_path):
+    with pytest.raises(InputError, match=said):
+        asked_token_data("no model", _csv(tmp_path / "a.csv", **columns), **options)
+
+
+def test_reference_models_that_do_not_suffice_are_told_attack_by_attack():
+    half = np.arange(200) < 100
+    everywhere = answers(records=200, models=4, seed=1).replace(
+        members=np.ones((4, 200), bool), evaluated=np.ones((4, 200), bool)
+    )
+    nowhere = everywhere.replace(members=np.zeros((4, 200), bool))
+    for shadows, name, said in (
+        (everywhere, "lira", "no record has two reference models that did not hold it"),
+        (nowhere, "similarity", "needs reference models that held each record"),
+        (nowhere, "learned_shadow", "the reference models held none of these records"),
+    ):
+        known = half if shadows is nowhere else ~half & half
+        assert said in _unfit(name, RECIPES[name], shadows, False, known)
+    assert _unfit("lira", RECIPES["lira"], nowhere, False, half) is None

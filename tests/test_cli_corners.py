@@ -12,7 +12,7 @@ import pytest
 from audited import answers
 
 from mia_utils.cli import main as cli
-from mia_utils.errors import NotebookError
+from mia_utils.errors import InputError, NotebookError
 
 pytestmark = pytest.mark.filterwarnings("ignore::mia_utils.errors.InputWarning")
 
@@ -101,10 +101,18 @@ def test_options_of_another_kind_of_audit_are_refused(words, said, tmp_path, cap
     assert said in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("words", [["--model", "m:f"], ["--model", "m:f", "--data", "d.csv"]])
-def test_a_model_without_its_data_is_refused(words, capsys):
-    assert cli.main(["audit", *words]) == 2
-    assert "--model needs --data PATH and --members FILE" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "--model needs --data PATH and --members FILE"),
+        (["--data", "d.csv"], "--model needs --members FILE, or a table with a column member"),
+    ],
+)
+def test_a_model_without_its_data_is_refused(words, said, tmp_path, monkeypatch, capsys):
+    (tmp_path / "d.csv").write_text("label,x\n0,1\n1,2\n")
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["audit", "--model", "m:f", *words]) == 2
+    assert said in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("names", [list("0123"), list("abcd")])
@@ -124,3 +132,26 @@ def test_reference_models_answer_in_the_target_s_order_of_classes(names, tmp_pat
     out = ["--out", str(tmp_path / "report"), "--no-records", "--attacks", "margin", "reference"]
     assert cli.main(["audit", files[0], "--shadows", files[1], *out]) == 0
     assert "reference: 4 models, 400 records, 4 classes" in capsys.readouterr().err
+
+
+def test_the_cost_of_reference_networks_is_told_before_the_first_is_trained(
+    tmp_path, monkeypatch, capsys
+):
+    def asked(model, material, members, **options):
+        assert "4 reference models: about" in capsys.readouterr().err, "told first"
+        assert options["shadows"] == 4
+        raise InputError("not trained here")
+
+    np.savez(tmp_path / "d.npz", features=np.eye(6), labels=np.arange(6) % 2)
+    np.save(tmp_path / "m.npy", np.arange(6) < 3)
+    monkeypatch.setattr("mia_utils.audit.asked.answers_of", asked)
+    monkeypatch.setattr("mia_utils.engine.plan.calibrate", lambda *given, **options: 1e9)
+    files = ["--data", str(tmp_path / "d.npz"), "--members", str(tmp_path / "m.npy")]
+    words = ["audit", "--model", "mlp", *files, "--weights", "w.pt", "--shadows", "4"]
+    assert cli.main(words) == 2
+    assert capsys.readouterr().err == "mia: error: not trained here\n"
+
+
+def test_an_empty_path_is_not_the_folder_one_stands_in(capsys):
+    assert cli.main(["store", "list", "--store", ""]) == 2
+    assert "''; expected a path ('.' for this folder)" in capsys.readouterr().err

@@ -208,7 +208,7 @@ def test_columns_without_a_name_may_be_many(tmp_path):
 
 
 def test_truth_values_with_no_gap_stay_truth_values(tmp_path):
-    frame = pd.DataFrame({"member": np.array([True, False], object), "text": ["a", None]})
+    frame = pd.DataFrame({"member": pd.array([True, False], dtype="boolean"), "text": ["a", None]})
     frame.to_parquet(tmp_path / "a.parquet")
     found = read_columns(tmp_path / "a.parquet")
     assert found["member"].dtype == bool and found["text"].tolist() == ["a", ""]

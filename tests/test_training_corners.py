@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from mia_utils import InputError
-from mia_utils.training import device
+from mia_utils.training import TrainConfig, device, dp
+from mia_utils.training.early_stopping import EarlyStopping
 from mia_utils.training.factory import factory_id, load_factory
 from mia_utils.training.models import build, check_model
 
@@ -26,7 +27,7 @@ def test_networks_made_for_large_colour_images_take_grey_ones(architecture, side
 
 def test_devices_and_precisions_that_are_not_there_are_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(InputError, match="device='tpu'; expected 'auto', 'cpu' or 'cuda'"):
+    with pytest.raises(InputError, match="device='tpu'; expected .*'auto', 'cpu'"):
         device.resolve_device("tpu")
     with pytest.raises(InputError, match="torch sees no CUDA device here; use 'auto' or 'cpu'"):
         device.resolve_device("cuda")
@@ -70,6 +71,24 @@ def test_a_processor_is_named_as_well_as_its_machine_tells(told, named, monkeypa
     found = device.describe("cpu")
     monkeypatch.undo()
     assert found == named
+
+
+# ---- what does not train ----
+
+
+def test_a_model_that_is_frozen_all_over_promises_nothing():
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2)).requires_grad_(False)
+    assert dp._not_private(model, (2, 2, 1)) == "all its parameters are frozen"
+    assert dp._not_private(model.requires_grad_(True), (2, 2, 1)) == ""
+
+
+def test_a_training_that_never_improved_keeps_its_weights():
+    stopping = EarlyStopping(TrainConfig(early_stopping=2))
+    model = torch.nn.Linear(2, 2)
+    before = model.weight.detach().clone()
+    ends = [stopping.epoch_ends(epoch, model, lambda: float("nan")) for epoch in range(4)]
+    stopping.finish(model)
+    assert torch.equal(model.weight, before) and ends == [False, False, True, True]
 
 
 # ---- somebody's factories ----
