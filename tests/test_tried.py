@@ -59,6 +59,15 @@ def test_the_soak_has_a_row_for_each_of_its_parts():
     ]
 
 
+def test_the_branches_that_were_counted_are_of_every_wing_and_enough():
+    *wings, whole = rows("branch_coverage.csv")
+    there = {path.parent.name for path in (ROOT / "mia_utils").rglob("__init__.py")}
+    assert {row["wing"] for row in wings} == there and whole["wing"] == branches.WHOLE
+    for name in branches.COUNTS:
+        assert sum(int(row[name]) for row in wings) == int(whole[name])
+    assert float(whole[branches.SHARE]) >= branches.GOAL
+
+
 WRITES = "import sys\nfor i in range(5): open(f'{sys.argv[1]}/{i}', 'w').close()"
 
 

@@ -54,6 +54,7 @@ def facts(root: str | os.PathLike) -> dict[str, str]:
     frame = read(Path(root, "book/results"))
     run, game = front_run(frame), photographs(root)
     killed = _table(root, "kills_summary.csv")
+    taken = _table(root, "branch_coverage.csv").iloc[-1]  # of all wings
     lira, loss = game["auc"]["LiRA"], game["auc"]["loss"]
     trained = frame.drop_duplicates("model")
     return {
@@ -70,6 +71,8 @@ def facts(root: str | os.PathLike) -> dict[str, str]:
         "published_records": f"{len(frame):,}",
         "kills": f"{killed['kills'].sum():,}",
         "kills_equal": f"{killed['equal in the end'].sum():,}",
+        "branches": f"{taken['branches']:,}",
+        "branches_taken": share(taken["branches_covered"] / taken["branches"]),
         "game_data": EMBEDDED if game["dataset"] == DEFAULT_SET else title(game["dataset"]),
         "game_images": f"{game['images']:,}",
         "game_epochs": str(game["epochs"]),
