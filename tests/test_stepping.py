@@ -1,5 +1,8 @@
 """Eager and recorded steps do the same; recordings are made once a size and survive a new model."""
 
+import contextlib
+import gc
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +11,7 @@ from torch.nn import functional
 
 from mia_utils import TrainConfig, load_dataset
 from mia_utils.training import worker as worker_module
-from mia_utils.training.graphs import EagerStep, GraphStep, refill, set_rate
+from mia_utils.training.graphs import EagerStep, GraphStep, record_cuda, refill, set_rate
 from mia_utils.training.loop import fit
 from mia_utils.training.models import build
 from mia_utils.training.regularizers import regularizers
@@ -128,6 +131,48 @@ def test_the_rate_changes_in_place_when_it_is_a_tensor():
 )
 def test_what_is_decided_by_the_processor_is_not_recorded(changes, recordable):
     assert all(c.recordable for c in regularizers(TrainConfig(**changes))) == recordable
+
+
+@pytest.mark.parametrize("collecting", [True, False])
+def test_while_a_step_is_recorded_nothing_is_collected(monkeypatch, collecting):
+    class Graph:
+        def register_generator_state(self, generator): ...
+        def replay(self): ...
+
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda: None)
+    monkeypatch.setattr(torch.cuda, "graph", lambda *_, **__: contextlib.nullcontext())
+    before = gc.isenabled()
+    try:
+        (gc.enable if collecting else gc.disable)()
+        assert record_cuda(gc.isenabled, None)[1] is False
+        assert gc.isenabled() is collecting  # as it was
+        with pytest.raises(ZeroDivisionError):
+            record_cuda(lambda: 1 / 0, None)
+        assert gc.isenabled() is collecting
+    finally:
+        (gc.enable if before else gc.disable)()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_on_a_gpu_an_old_recording_in_a_cycle_does_not_end_a_new_one():
+    x = torch.ones(100, device="cuda")
+    generator = torch.Generator("cuda")
+
+    def step():
+        reason_to_collect = [[] for _ in range(10_000)]
+        return torch.relu(x * len(reason_to_collect))
+
+    class Cycle: ...
+
+    for _ in range(3):
+        old = Cycle()
+        old.own, old.recording = old, record_cuda(step, generator)
+        del old
+        replay, result = record_cuda(step, generator)
+        replay()
+        assert (result == 10_000).all()
 
 
 @pytest.mark.gpu

@@ -7,9 +7,10 @@ them. A graph launches all kernels of a step at once. Needs torch alone.
 from __future__ import annotations
 
 import contextlib
+import gc
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import nn
@@ -100,6 +101,21 @@ class GraphStep(EagerStep):
         return loss
 
 
+@contextlib.contextmanager
+def uncollected() -> Iterator[None]:
+    """Python's garbage collector rests, for the thread that holds DEVICE.
+
+    What it collects may hold an older recording, and to destroy one while another is made ends both.
+    """
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
 def record_cuda(
     step: Step, generator: torch.Generator
 ) -> tuple[Callable[[], object], torch.Tensor]:
@@ -113,7 +129,8 @@ def record_cuda(
     graph = torch.cuda.CUDAGraph()
     graph.register_generator_state(generator)
     stream = torch.cuda.current_stream()
-    with DEVICE, torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
+    recording = torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local")
+    with DEVICE, uncollected(), recording:
         result = step()
     return graph.replay, result
 
