@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 from conftest import ROOT
 
-from benchmarks.fuzz import formats, functions, options
+from benchmarks.fuzz import figures, formats, functions, material, options, trainings
 from benchmarks.fuzz.case import ANSWERED, REFUSED, SURFACES, Case, judge
-from benchmarks.fuzz.run import PACKAGES, is_known, run_case, shares
+from benchmarks.fuzz.run import CASES, PACKAGES, is_known, run_case, shares
 from mia_utils import (
     InputError,
     Outputs,
@@ -36,6 +36,7 @@ from mia_utils.text.windows import cut
 SLOW = ("grids: TOML", "notebooks: damaged .ipynb", "command line: options")  # read whole chapters
 COUNTS = dict.fromkeys(SURFACES, 8) | dict.fromkeys(SLOW, 4)
 COUNTS |= {"functions: bad arguments": 120, "functions: the same in other words": 40}
+COUNTS |= {name: 40 for name in SURFACES if name.startswith(("trainings", "figures", "data sets"))}
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +52,25 @@ def test_spoiled_input_is_refused_by_name_or_answered_rightly(surface, place):
     for number in range(COUNTS[surface]):
         outcome, said, what = run_case(1, surface, number, place)
         assert outcome in (ANSWERED, REFUSED) or is_known(outcome, what), (number, what, said)
+
+
+@pytest.mark.parametrize("name", functions.CALLS)
+def test_the_call_of_a_function_before_it_is_spoiled_is_answered(name, tmp_path):
+    call, make = functions.CALLS[name]
+    right = make(np.random.default_rng(0))
+    assert judge(Case(name, lambda: call(**right), ["-"]), tmp_path) == (ANSWERED, "")
+
+
+@pytest.mark.parametrize(
+    ("name", "trial"),
+    [*trainings.MODELS.items(), *trainings.TEXTS.items()]
+    + [*trainings.ATTACKS.items(), *figures.FIGURES.items(), *material.MATERIAL.items()],
+)
+def test_a_call_before_it_is_spoiled_is_answered(name, trial, tmp_path):
+    trainings.prepare()
+    right = trial.make(np.random.default_rng(0), tmp_path.resolve())
+    case = Case(name, lambda: trial.call(**right), ["-"])
+    assert judge(case, tmp_path.resolve()) == (ANSWERED, "")
 
 
 def test_every_public_name_is_tried_or_said_why_not():
@@ -102,8 +122,8 @@ def test_the_published_trials_found_no_fault_that_is_not_known():
     assert total["cases"] >= 10_000 and other.pop("all") == known <= 2 * len(functions.OPEN)
     assert not any(other.values())
     assert dict(zip(found["surface"], found["cases"], strict=True)) == {
-        **shares(10_000),
-        "all": sum(shares(10_000).values()),
+        **shares(CASES),
+        "all": sum(shares(CASES).values()),
     }
     assert all(package in found["versions"][0] for package in PACKAGES)
 

@@ -16,12 +16,12 @@ import pandas as pd
 
 from .. import RESULTS
 from .case import ANSWERED, REFUSED, SURFACES
-from .run import KNOWN, run, table
+from .run import CASES, KNOWN, run, table
 
 
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.fuzz", description=__doc__)
-    parser.add_argument("--cases", type=int, default=10_000, help="default 10,000")
+    parser.add_argument("--cases", type=int, default=CASES, help=f"default {CASES:,}")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--surface", nargs="+", default=[], metavar="WORD", help="only surfaces with one of them"

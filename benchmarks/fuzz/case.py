@@ -37,12 +37,15 @@ class Case:
         A refusal must hold one of these: what the user calls the input.
     wrong : function, optional
         What is wrong with the answer in spite of the bad input, "" if nothing.
+    values : sequence of str, optional
+        A refusal must hold one of these, too: what was given.
     """
 
     what: str
     call: Callable[[], Any]
     names: Sequence[str]
     wrong: Callable[[Any], str] = lambda answer: ""
+    values: Sequence[str] = ()
 
 
 Maker = Callable[[np.random.Generator, Path], Case]
@@ -148,6 +151,7 @@ def judge(case: Case, folder: Path, seconds: float = SECONDS) -> tuple[str, str]
 def _refusal(case: Case, said: str) -> tuple[str, str]:
     lines = said.strip().splitlines()
     named = any(name.lower() in said.lower() for name in case.names if name)
+    named = named and (not case.values or any(value in said for value in case.values))
     if len(lines) != 1 or not named:
         return "unnamed", said[:300]
     return REFUSED, said[:300]

@@ -323,7 +323,7 @@ CALLS: dict[str, tuple[Callable, Maker]] = {
             "early_stopping": 0,
             "momentum": 0.9,
             "nesterov": True,
-            "schedule": "cosine",
+            "schedule": "constant",
         },
     ),
     "DPConfig": (

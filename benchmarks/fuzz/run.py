@@ -19,10 +19,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from . import formats, functions, options  # noqa: F401, their surfaces are registered
+from . import figures, formats, functions, material, options, trainings  # noqa: F401, their surfaces are registered
 from .case import ANSWERED, REFUSED, SECONDS, SURFACES, judge
 
 PACKAGES = ("numpy", "pandas", "pyarrow", "torch", "transformers", "hypothesis")
+CASES = 11_830
+"""Of a whole run: two thousand on what trains and draws, ten thousand on all else."""
 KNOWN = "known"
 """The outcome of a fault that `functions.OPEN` names; published among the others."""
 _KILLED = 3 * SECONDS  # a call that not even an alarm ends
