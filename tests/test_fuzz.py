@@ -36,7 +36,7 @@ from mia_utils.text.windows import cut
 SLOW = ("grids: TOML", "notebooks: damaged .ipynb", "command line: options")  # read whole chapters
 COUNTS = dict.fromkeys(SURFACES, 8) | dict.fromkeys(SLOW, 4)
 COUNTS |= {"functions: bad arguments": 120, "functions: the same in other words": 40}
-COUNTS |= {name: 40 for name in SURFACES if name.startswith(("trainings", "figures", "data sets"))}
+COUNTS |= {name: 15 for name in SURFACES if name.startswith(("trainings", "figures", "data sets"))}
 
 
 @pytest.fixture(scope="module")

@@ -407,7 +407,7 @@ def test_lower_case_and_neighbours_are_means_of_their_own(trained, corpus):
         ([[3, 4], []], "document 1 is empty"),
         ([[3, 4], [5, 300]], "token 300 of document 1 is not in the vocabulary"),
         ([[3, -1]], "token -1 of document 0"),
-        ([[0.5, 1.0]], "tokens have type float64"),
+        ([[0.5, 1.0]], "documents are float64 and hold 0.5"),
         ([], "there are no documents"),
     ],
 )

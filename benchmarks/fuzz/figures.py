@@ -19,6 +19,14 @@ from .values import pick
 N = 60
 
 
+@cache
+def _prepare() -> None:
+    """Matplotlib lists the machine's fonts in the home folder, once: not in a trial."""
+    import matplotlib.font_manager
+
+    assert matplotlib.font_manager.fontManager.ttflist
+
+
 def _shown(draw):
     """The numbers of a drawn figure: every line's and collection's, in order."""
 
@@ -118,6 +126,7 @@ FIGURES = {
         },
         negative=("level",),
         blank=("level",),
+        truths=("level",),
         also={"curve": ("curves", "loss"), **_LEVELS},
     ),
     "bands, mapping": Call(
@@ -220,6 +229,7 @@ FIGURES = {
     "accuracy_against_gap": Call(
         _shown(lambda gaps, accuracies: plots.accuracy_against_gap({"loss": (gaps, accuracies)})),
         lambda r, f: {"gaps": r.random(4), "accuracies": r.random(4)},
+        blank=("accuracies",),
         also={"gaps": ("loss",), "accuracies": ("loss",)},
     ),
     "accuracy_against_gap, mapping": Call(
@@ -291,6 +301,7 @@ FIGURES = {
     "samples": Call(
         _shown(plots.samples),
         lambda r, f: {"pool": _photographs(), "index": np.array([0, 3, 5])},
+        also={"index": ("0 records",)},
     ),
     "attack_style": Call(
         lambda label: len(plots.attack_style(label) or ""), lambda r, f: {"label": "loss"}
@@ -311,7 +322,7 @@ FIGURES = {
             "formats": "{:.3f}",
             "index": True,
         },
-        fixed=("value",),
+        fixed=("value", "column"),
         optional=("formats",),
         also={"kind": ("classes",)},
     ),
@@ -332,7 +343,8 @@ FIGURES = {
 }
 
 
-@surface("figures and tables", 5)
+@surface("figures and tables", 4)
 def figures(rng, folder: Path) -> Case:
+    _prepare()
     name = pick(rng, list(FIGURES))
     return case_of(name, FIGURES[name], rng, folder)

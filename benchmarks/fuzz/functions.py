@@ -46,11 +46,13 @@ def _outputs(models: int = 1, seed: int = 0, records: int = N) -> Outputs:
 
 @cache
 def _shared() -> dict[str, Outputs]:
-    outside = _outputs(1, 3, records=200)
+    wide = _outputs(1, 3, records=4 * N)
+    others = ~wide.members[0] & (np.arange(4 * N) >= N)  # none of the target's records
     return {
         "target": _outputs(1),
         "shadows": _outputs(M, 1),
-        "outside": outside.select(records=~outside.members[0]),
+        "wide shadows": _outputs(M, 1, records=4 * N),
+        "outside": wide.select(records=others),
     }
 
 
@@ -74,8 +76,10 @@ def _attack(cls, *, fit: str = "shadows", population: bool = False):
     def scores(**arguments):
         attack = cls(**arguments)
         if fit:
-            outside = _given("outside")
-            attack.fit(_given(fit), population=outside if population else None)
+            if population:
+                attack.fit(_given(f"wide {fit}"), population=_given("outside"))
+            else:
+                attack.fit(_given(fit))
         return attack.score(_given("target"))
 
     return scores

@@ -234,7 +234,7 @@ def _empty(folder: Path) -> Path:
     return folder / "own"
 
 
-@surface("data sets, tokens, published results", 4)
+@surface("data sets, tokens, published results", 2)
 def material(rng, folder: Path) -> Case:
     name = pick(rng, list(MATERIAL))
     return case_of(name, MATERIAL[name], rng, folder)

@@ -31,7 +31,7 @@ _NUMBERS = (
 )
 _TEXTS = (
     *("", " ", "x", "é", "a/b", "..", "a\nb", "%s", "{0}", "a" * 300, "None", "cpu ", "-1"),
-    *(3, 0, None, True, 1.5, float("nan"), b"mlp", ["mlp"], (), {}, np.array(["a", "b"]), object),
+    *(3, 0, None, True, 1.5, float("nan"), b"mlp", ["mlp"], (), {}, np.array(["a"]), object),
 )
 _TRUTHS = (*("True", "no", "", 2, -1, 0.5, float("nan"), None, [True], [], {}, b"1"), object)
 
@@ -49,14 +49,12 @@ class Call:
         Those that None leaves out.
     negative, zero : names
         Numbers that may be below or at 0; others of them may not.
-    endless, blank : names
-        Numbers that may be infinite, or NaN.
+    endless, blank, truths : names
+        Numbers that may be infinite, or NaN, or NumPy's bools.
     also : {name: words}
         What else a refusal may call an argument, or blame in its place.
     fixed : names
         Those that are not spoiled.
-    few : {name: values}
-        What else is tried for an argument: other right values, with what is right in their place.
     """
 
     call: Callable[..., Any]
@@ -66,6 +64,7 @@ class Call:
     zero: Sequence[str] = ()
     endless: Sequence[str] = ()
     blank: Sequence[str] = ()
+    truths: Sequence[str] = ()
     also: Mapping[str, Sequence[str]] = field(default_factory=dict)
     fixed: Sequence[str] = ()
 
@@ -77,21 +76,28 @@ def case_of(name: str, trial: Call, rng: np.random.Generator, folder: Path) -> C
     right = arguments[chosen]
     bad, how = _spoiled(rng, right)
     given = {**arguments, chosen: bad}
+    meant = _meant(trial, chosen, right, bad, how)
+    alike = meant is None or meant is _MUST_REFUSE or _same(meant, bad)
 
-    def wrong(answer) -> str:
-        meant = _meant(trial, chosen, right, bad, how)
-        if meant is _MUST_REFUSE:
-            return f"{chosen}: {how} was taken"
-        if meant is None or (type(meant) is type(bad) and not isinstance(bad, np.ndarray)):
-            return ""
-        if isinstance(meant, str) and not isinstance(bad, np.ndarray):
-            return ""  # as good a text
-        return differs(answer, trial.call(**{**arguments, chosen: meant}))
+    def both():
+        """The answer, and that of the plain value where it is another."""
+        answer = trial.call(**given)
+        return answer, answer if alike else trial.call(**{**arguments, chosen: meant})
 
-    words = _words(chosen, *trial.also.get(chosen, ()))
+    def wrong(answers) -> str:
+        return f"{chosen}: {how} was taken" if meant is _MUST_REFUSE else differs(*answers)
+
+    also = trial.also.get(chosen, ())
     single = isinstance(right, (bool, int, float, str)) and not _is_several(bad)
-    values = _shown(bad) if single else ()
-    return Case(f"{name}({chosen}: {how})", lambda: trial.call(**given), words, wrong, values)
+    values = [*_shown(bad), *also] if single else ()
+    return Case(f"{name}({chosen}: {how})", both, _words(chosen, *also), wrong, values)
+
+
+def _same(meant, bad) -> bool:
+    """Is it the value itself, or as good a text?"""
+    if isinstance(bad, np.ndarray):
+        return False
+    return type(meant) is type(bad) or isinstance(meant, str)
 
 
 def _spoiled(rng, right):
@@ -129,7 +135,11 @@ def _meant(trial: Call, name: str, right, bad, how: str):
 
 
 def _meant_number(trial: Call, name: str, right, bad):
+    if isinstance(bad, np.bool_) and name in trial.truths:
+        return None
     if isinstance(bad, (bool, np.bool_)) or not isinstance(bad, Real):
+        return _MUST_REFUSE
+    if isinstance(bad, int) and abs(bad) > 1e308:  # no float holds it
         return _MUST_REFUSE
     if bad != bad:
         return None if name in trial.blank else _MUST_REFUSE

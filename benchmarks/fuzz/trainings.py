@@ -89,7 +89,7 @@ def _rows(rng, folder: Path) -> dict:
 
 
 def _trained(records, labels, members, evaluated, architecture, **options) -> np.ndarray:
-    classes, public = ("a", "b", "c"), np.ones(len(records), bool)
+    classes, public = ("a", "b", "c"), np.ones(N, bool)
     pool = Pool("own", records, labels, classes, public)
     found = train(pool, Masks(members, evaluated), architecture, TrainConfig(**_SMALL), **options)
     return np.asarray(found.logits)
@@ -258,6 +258,7 @@ MODELS = {
         _with_settings,
         _settings,
         optional=("dropout", "lr_drop"),
+        also={"weight_decay": ("loss NaN",), "lr": ("loss NaN",)},
         zero=(
             *("weight_decay", "dropout", "mixup", "label_smoothing", "relax_loss"),
             *("early_stopping", "momentum"),
@@ -267,6 +268,7 @@ MODELS = {
         _privately,
         _promise,
         optional=("epsilon", "noise_multiplier"),
+        also=dict.fromkeys(("max_grad_norm", "noise_multiplier"), ("not finite", "loss NaN")),
         zero=("noise_multiplier",),
     ),
     "epsilon_of": Call(
@@ -458,6 +460,7 @@ TEXTS = {
     "TextConfig, trained": Call(
         _with_text_settings,
         _text_settings,
+        also={"weight_decay": ("loss NaN",), "lr": ("loss NaN",)},
         zero=("warmup", "weight_decay"),
     ),
     "train_characters": Call(
@@ -506,7 +509,7 @@ TEXTS = {
         lambda tries: text.Extraction(
             np.array([True]), np.array([[False]]), np.log([[0.5]])
         ).within(tries),
-        lambda r, f: {"tries": 2},
+        lambda r, f: {"tries": 2.0},
     ),
     "generate": Call(
         _generated,
@@ -671,21 +674,21 @@ ATTACKS = {
 }
 
 
-@surface("trainings: models, defenses, experiments", 8)
+@surface("trainings: models, defenses, experiments", 4)
 def models(rng, folder: Path) -> Case:
     prepare()
     name = pick(rng, list(MODELS))
     return case_of(name, MODELS[name], rng, folder)
 
 
-@surface("trainings: language models", 5)
+@surface("trainings: language models", 2)
 def language_models(rng, folder: Path) -> Case:
     prepare()
     name = pick(rng, list(TEXTS))
     return case_of(name, TEXTS[name], rng, folder)
 
 
-@surface("trainings: attacks that learn or ask models", 4)
+@surface("trainings: attacks that learn or ask models", 2)
 def attacks(rng, folder: Path) -> Case:
     prepare()
     name = pick(rng, list(ATTACKS))
