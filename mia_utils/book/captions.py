@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from . import notebooks
 
 DRAWS = re.compile(
-    r"\bplots\.(?!use_style|MEMBER|NONMEMBER|attack_style|styled|[Cc]ards?\b)\w+\(|\bplt\.subplots\("
+    r"\bplots\.(?!(?:use_style|attack_style|styled|[Cc]ards?|counted|listed|at_least|at_most)\b)\w+\("
+    r"|\bplt\.subplots\("
 )
 TABLE = re.compile(r"\.style\b")
 WORDS = 6

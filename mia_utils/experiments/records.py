@@ -27,7 +27,7 @@ from ..files import one_line_disk_errors, whole_file, write_if_changed
 from ..outputs import Outputs
 from ..paths import ready, results_root
 
-RUN_BYTES, ALL_BYTES = 5 * 10**6, 60 * 10**6
+RUN_BYTES, ALL_BYTES = 5 * 10**6, 80 * 10**6
 """At most that many bytes of signals for one run, and for all that are published."""
 
 
