@@ -27,7 +27,7 @@ def distributions(values: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure
     expected = "{name: (member, nonmember)}"
     if not given.named(values, "plots.distributions(values)", expected, empty=True):
         raise InputError(f"plots.distributions got no values; expected {expected}")
-    pairs = {}
+    pairs: dict[str, list[np.ndarray]] = {}
     for name, pair in values.items():
         role = f"plots.distributions, {name!r}"
         parts = arguments.several(role, pair, "(member values, non-member values)")
@@ -40,9 +40,8 @@ def distributions(values: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure
     figure, axes = plt.subplots(
         len(values), 1, figsize=(4.8, 0.4 + 2.1 * len(values)), layout="constrained", squeeze=False
     )
-    for ax, (name, pair) in zip(axes[:, 0], pairs.items(), strict=True):
-        inside, outside = pair
-        edges = np.histogram_bin_edges(np.concatenate(pair), bins=40)
+    for ax, (name, (inside, outside)) in zip(axes[:, 0], pairs.items(), strict=True):
+        edges = np.histogram_bin_edges(np.concatenate([inside, outside]), bins=40)
         for x, colour, label in (
             (inside, MEMBER, "members"),
             (outside, NONMEMBER, "non-members"),

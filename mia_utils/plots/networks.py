@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import log2
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
@@ -72,8 +72,8 @@ def _box(ax, x: float, layer: Layer) -> None:
     ax.text(x, height + 0.04, times + word, va="bottom", color=FAINT, **label)
 
 
-def _check(layer, role: str) -> None:
-    if not isinstance(layer, tuple) or len(layer) != 5 or not hasattr(layer, "output"):
+def _check(layer: Any, role: str) -> None:
+    if not hasattr(layer, "output") or not hasattr(layer, "_fields") or len(layer) != 5:
         raise InputError(f"{role} is {layer!r:.80}; expected a training.Layer")
     arguments.text(f"{role}: kind", layer.kind)
     arguments.count(f"{role}: count", layer.count)

@@ -150,7 +150,9 @@ def _merged(word: Sequence[int], pair: tuple[int, int], new: int) -> list[int]:
     return found
 
 
-def as_tokens(rows: Sequence[Sequence[int]], size: int) -> tuple[np.ndarray, np.ndarray]:
+def as_tokens(
+    rows: Sequence[Sequence[int] | np.ndarray], size: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Ragged rows as int32 tokens (T,) and int64 offsets (N + 1,).
 
     Raises

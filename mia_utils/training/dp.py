@@ -246,6 +246,7 @@ def fit_private(
     index = np.flatnonzero(members)
     rate, steps = sampling(config, len(index))
     per_epoch = steps // config.epochs
+    assert config.dp is not None
     noise = noise_multiplier(config.dp, rate, steps)
     own = _own_name(records, labels, index, classes, architecture, config, device)
     place, step = prepare(

@@ -228,7 +228,7 @@ def _is_built_in(architecture) -> bool:
 
 def _shape(shape) -> tuple[int, ...]:
     sides = arguments.several("shape", shape, "(H, W, C) of images, or (D,) of features")
-    whole = all(isinstance(n, Integral) and not isinstance(n, bool) and n >= 1 for n in sides)
+    whole = all(isinstance(n, Integral) and not isinstance(n, bool) and int(n) >= 1 for n in sides)
     if len(sides) not in (1, 3) or not whole:
         raise InputError(f"shape={shape!r}; expected (H, W, C) of images, or (D,) of features")
     return tuple(map(int, sides))
