@@ -14,7 +14,7 @@ from .errors import DiskError, InputError
 
 def _root(variable: str, folder: str, given: str | os.PathLike | None = None) -> Path:
     """The given folder, else the variable's, else ~/.cache/mia/FOLDER."""
-    if given is not None and given != "":
+    if given is not None and not (isinstance(given, str) and not given):
         arguments.path(folder, given)
     value = given or os.environ.get(variable) or f"~/.cache/mia/{folder}"
     try:

@@ -74,6 +74,7 @@ def features(value):
         (lambda: trained(backend=""), "backend=''"),
         (lambda: trained(backend="dask", scheduler=3), "scheduler=3"),
         (lambda: trained(store=1.5), "store=1.5"),
+        (lambda: trained(store=np.array(["a", "b"])), r"store=array\(\['a', 'b'\]"),
         (lambda: trained(masks=Masks([[True], [True, False]], MASKS.evaluated)), "masks"),
         (lambda: trained(train_defended, defense=3), "no defense is called 3"),
         (lambda: trained(train_defended, config="x"), "config is 'x'"),

@@ -32,6 +32,7 @@ _NUMBERS = (
 _TEXTS = (
     *("", " ", "x", "é", "a/b", "..", "a\nb", "%s", "{0}", "a" * 300, "None", "cpu ", "-1"),
     *(3, 0, None, True, 1.5, float("nan"), b"mlp", ["mlp"], (), {}, np.array(["a"]), object),
+    np.array(["a", "b"]),
 )
 _TRUTHS = (*("True", "no", "", 2, -1, 0.5, float("nan"), None, [True], [], {}, b"1"), object)
 
