@@ -264,7 +264,7 @@ def test_mistaken_inputs_are_named():
     shadow = gaussian_outputs(2, 100, seed=10, leak=1.0)
     with pytest.raises(InputError, match=r"fit\(shadow\) got NoneType"):
         LearnedAttack().fit()
-    with pytest.raises(InputError, match=r"hidden is \(\)"):
+    with pytest.raises(InputError, match=r"hidden=\(\)"):
         LearnedAttack(hidden=()).fit(shadow)
     few = np.zeros((2, 100), bool)
     few[0, [int(shadow.members[0].argmax()), int(shadow.members[0].argmin())]] = True

@@ -28,9 +28,16 @@ RECORD_BY_RECORD = ("similarity", "reference", "calibrated", "lira", "rmia", "ba
 WITH_POPULATION = ("population", "quantile", "rmia", "stacked")
 BOTH_KINDS = (*FACTORIES, "augmentation")
 UNDECIDED = (
-    "population", "quantile", "random", "correctness", "reference", "calibrated", "lira", "rmia",
+    "population",
+    "quantile",
+    "random",
+    "correctness",
+    "reference",
+    "calibrated",
+    "lira",
+    "rmia",
     "base",
-)  # fmt: skip
+)
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +82,7 @@ NUMBERS = {
     "base": [0.0061391654, 0.093079227, 0.24989667, -0.2109432, 0.5522949],
     "base_offline": [-0.091300555, 0.0066744204, 0.06373707, -0.38268945, 0.60129643],
     "quantile": [1.3725705, 0.38883036, 1.3501157, 0.4325883, 1.159499],
-}  # fmt: skip
+}
 
 
 def numbers(name: str, leaky: Scene) -> list[float]:
@@ -99,7 +106,34 @@ def circle(records: np.ndarray) -> np.ndarray:
     return (np.linalg.norm(records.reshape(len(records), -1), axis=1) > 1).astype(int)
 
 
-DISTANCES = [1.00215, 0.321085, 0.641348, 0.0, 0.0848821, 0.269516, 0.371503, 0.109817, 0.517028, 1.01336, 0.154109, 0.0251914, 2007.0, 0.334662, 0.645395, 0.523699, 0.0, 0.166818, 0.301689, 0.144579, 0.181275, 0.27039, 0.105024, 0.88852, 0.110394, 2016.0]  # fmt: skip
+DISTANCES = [
+    1.00215,
+    0.321085,
+    0.641348,
+    0.0,
+    0.0848821,
+    0.269516,
+    0.371503,
+    0.109817,
+    0.517028,
+    1.01336,
+    0.154109,
+    0.0251914,
+    2007.0,
+    0.334662,
+    0.645395,
+    0.523699,
+    0.0,
+    0.166818,
+    0.301689,
+    0.144579,
+    0.181275,
+    0.27039,
+    0.105024,
+    0.88852,
+    0.110394,
+    2016.0,
+]
 
 
 def distances() -> list[float]:
@@ -300,11 +334,13 @@ def test_what_does_not_fit_the_shadow_models_is_the_target_or_the_population(nam
         if what in ("classes", "record", "label"):
             bare = differing(leaky.shadow)[what][0]
             target = Outputs.replace(
-                bare, logits=np.repeat(bare.logits, 2, axis=0),
+                bare,
+                logits=np.repeat(bare.logits, 2, axis=0),
                 members=np.repeat(bare.members, 2, axis=0),
-                evaluated=np.repeat(bare.evaluated, 2, axis=0), names=(),
+                evaluated=np.repeat(bare.evaluated, 2, axis=0),
+                names=(),
                 ids=np.where(bare.ids < 130, bare.ids + 130, bare.ids),
-            )  # fmt: skip
+            )
             with pytest.raises(InputError, match="the target"):
                 attack.score(target)
     else:
@@ -459,17 +495,28 @@ ARGUMENTS = [
     (attacks.SimilarityAttack, "distance", ["x"], ["kl", "js", "l2"], "one of"),
     *[
         (attack, "seed", [-1, 0.5], [0, 7], "an integer of at least 0, below 2**32")
-        for attack in (attacks.RandomAttack, attacks.LearnedAttack, attacks.QuantileAttack,
-                       attacks.RMIA, attacks.LiRA, attacks.SimilarityAttack, attacks.BASE)
+        for attack in (
+            attacks.RandomAttack,
+            attacks.LearnedAttack,
+            attacks.QuantileAttack,
+            attacks.RMIA,
+            attacks.LiRA,
+            attacks.SimilarityAttack,
+            attacks.BASE,
+        )
     ],
     *[
-        (lambda **given: attacks.BoundaryAttack(POOL, **given), name, [0], [1],
-         WHOLE)
+        (lambda **given: attacks.BoundaryAttack(POOL, **given), name, [0], [1], WHOLE)
         for name in ("iterations", "probes")
     ],
-    (lambda **given: attacks.GradientAttack(POOL, **given), "features", ["x"],
-     ["norm", "last_layer", "all"], "one of"),
-]  # fmt: skip
+    (
+        lambda **given: attacks.GradientAttack(POOL, **given),
+        "features",
+        ["x"],
+        ["norm", "last_layer", "all"],
+        "one of",
+    ),
+]
 
 
 @pytest.mark.parametrize("make, name, wrong, right, expected", ARGUMENTS)
@@ -596,19 +643,29 @@ def test_log_probabilities_of_other_shapes_are_told(shapes):
 # ---- what follows from what was given ----------------------------------------------------------
 
 ASKED_FOR = {
-    "random": {}, "correctness": {}, "loss": {}, "loss_per_class": {"fit": True},
-    "learned": {"fit": True}, "similarity_kl": {"fit": True, "out": 1, "held": 1},
+    "random": {},
+    "correctness": {},
+    "loss": {},
+    "loss_per_class": {"fit": True},
+    "learned": {"fit": True},
+    "similarity_kl": {"fit": True, "out": 1, "held": 1},
     "stacked": {"fit": True, "out": 1, "held": 1, "population": True},
-    "population": {"fit": True, "population": True}, "quantile": {"fit": True, "population": True},
-    "reference": {"fit": True, "out": 1}, "calibrated": {"fit": True, "out": 1},
+    "population": {"fit": True, "population": True},
+    "quantile": {"fit": True, "population": True},
+    "reference": {"fit": True, "out": 1},
+    "calibrated": {"fit": True, "out": 1},
     "lira": {"fit": True, "out": 1, "held": 1, "queries": True},
     "lira_per_record": {"fit": True, "out": 2, "held": 2, "queries": True},
     "lira_offline": {"fit": True, "out": 1, "queries": True},
     "rmia": {"fit": True, "out": 1, "held": 1, "population": True},
     "rmia_offline": {"fit": True, "out": 1, "population": True},
-    "base": {"fit": True, "out": 1, "held": 1}, "base_offline": {"fit": True, "out": 1},
-    "augmentation": {"queries": True}, "boundary": {}, "gradient": {}, "gradient_all": {"fit": True},
-}  # fmt: skip
+    "base": {"fit": True, "out": 1, "held": 1},
+    "base_offline": {"fit": True, "out": 1},
+    "augmentation": {"queries": True},
+    "boundary": {},
+    "gradient": {},
+    "gradient_all": {"fit": True},
+}
 
 
 @pytest.mark.parametrize("name", ASKED_FOR)
@@ -625,8 +682,14 @@ DEFAULTS = {
     attacks.ConfidenceAttack: {"per_class": False, "threshold": None},
     attacks.MarginAttack: {"per_class": False, "threshold": None},
     attacks.LearnedAttack: {
-        "hidden": (10, 20, 50, 70, 100, 150, 200), "epochs": 50, "estimator": None,
-        "features": "raw", "per_class": False, "max_pairs": 60_000, "seed": 0, "threshold": None,
+        "hidden": (10, 20, 50, 70, 100, 150, 200),
+        "epochs": 50,
+        "estimator": None,
+        "features": "raw",
+        "per_class": False,
+        "max_pairs": 60_000,
+        "seed": 0,
+        "threshold": None,
     },
     attacks.SimilarityAttack: {"distance": "kl", "seed": 0, "threshold": None},
     attacks.PopulationAttack: {"fpr": 0.1, "threshold": None},
@@ -635,12 +698,20 @@ DEFAULTS = {
     attacks.RMIA: OFFLINE | {"a": 0.3, "gamma": 1.0, "temperature": 1.0},
     attacks.QuantileAttack: {"features": None, "fpr": 0.1, "seed": 0, "threshold": None},
     lambda: attacks.BoundaryAttack(POOL): {
-        "pool": POOL, "store": None, "iterations": 5, "probes": 50, "seed": 0, "threshold": None,
+        "pool": POOL,
+        "store": None,
+        "iterations": 5,
+        "probes": 50,
+        "seed": 0,
+        "threshold": None,
     },
     lambda: attacks.GradientAttack(POOL): {
-        "pool": POOL, "features": "norm", "store": None, "threshold": None,
+        "pool": POOL,
+        "features": "norm",
+        "store": None,
+        "threshold": None,
     },
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("make", DEFAULTS)

@@ -235,7 +235,7 @@ def test_what_cannot_be_distilled_is_refused_before_any_training(digits, tmp_pat
     assert not Store(tmp_path).names()
     with pytest.raises(InputError, match="no soft labels nowhere"):
         train(pool, masks, "mlp", TrainConfig(soft_labels="nowhere"), store=tmp_path)
-    name = Store(tmp_path).put_soft_labels(np.ones((3, 10)))
+    name = Store(tmp_path).put_soft_labels(np.full((3, 10), 0.1))
     with pytest.raises(InputError, match=r"soft_labels have shape \(3, 10\)"):
         train(pool, masks, "mlp", TrainConfig(soft_labels=name), store=tmp_path)
 

@@ -416,30 +416,34 @@ def test_a_training_is_told_everything_that_decides_the_model(store, trained, mo
     record = store.record(asked.name)
     for key in ("checksum", "checksums"):
         record.pop(key)
-    assert record == json.loads(json.dumps({
-        "architecture": "mlp",
-        "architecture_id": "mlp",
-        "base_seed": 3,
-        "classes": 2,
-        "config": vars(config),
-        "device": "cpu",
-        "fingerprint": POOL.fingerprint,
-        "identity": asked.identity,
-        "losses": [0.5, 0.25],
-        "members": 2,
-        "pool": "toy",
-        "precision": "bf16",
-        "processor": devices.describe("cpu"),
-        "recipe": loop.RECIPE,
-        "seconds": 1.235,
-        "seed": asked.seed,
-        "shape": [8, 8, 3],
-        "versions": {
-            "numpy": np.__version__,
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-        },
-    }))  # fmt: skip
+    assert record == json.loads(
+        json.dumps(
+            {
+                "architecture": "mlp",
+                "architecture_id": "mlp",
+                "base_seed": 3,
+                "classes": 2,
+                "config": vars(config),
+                "device": "cpu",
+                "fingerprint": POOL.fingerprint,
+                "identity": asked.identity,
+                "losses": [0.5, 0.25],
+                "members": 2,
+                "pool": "toy",
+                "precision": "bf16",
+                "processor": devices.describe("cpu"),
+                "recipe": loop.RECIPE,
+                "seconds": 1.235,
+                "seed": asked.seed,
+                "shape": [8, 8, 3],
+                "versions": {
+                    "numpy": np.__version__,
+                    "python": platform.python_version(),
+                    "torch": torch.__version__,
+                },
+            }
+        )
+    )
 
 
 @pytest.mark.parametrize("fails", [False, True])
@@ -480,9 +484,14 @@ def test_a_model_is_trained_by_a_worker_that_is_free_and_that_is_kept(store, mon
 
 @pytest.mark.parametrize("progress", [False, True])
 @pytest.mark.parametrize(
-    "device, jobs, said", [("cpu", 2, "training"), ("cuda", 1, "training"),
-                           ("cuda", 2, "training, 2 at a time"), ("cuda", 9, "training, 3 at a time")],
-)  # fmt: skip
+    "device, jobs, said",
+    [
+        ("cpu", 2, "training"),
+        ("cuda", 1, "training"),
+        ("cuda", 2, "training, 2 at a time"),
+        ("cuda", 9, "training, 3 at a time"),
+    ],
+)
 def test_a_bar_counts_the_models_that_are_left(progress, device, jobs, said, store, monkeypatch):
     bars = []
 
@@ -519,8 +528,11 @@ def test_a_bar_counts_the_models_that_are_left(progress, device, jobs, said, sto
     assert calls == [([1, 2, 3], False), ([3], True)]
     assert bars == [
         {"total": 3, "desc": said, "unit": "model", "disable": not progress},
-        True, True, False, True,
-    ]  # fmt: skip
+        True,
+        True,
+        False,
+        True,
+    ]
 
 
 def test_lost_workers_are_told_with_what_is_stored_and_a_full_disk_ends_all(store):
@@ -923,9 +935,16 @@ def test_a_plan_by_hand_for_rows_and_for_images():
         disk=4 * (100 * 4 + parameters),
     )
     images = plan.plan(
-        "mlp", (2, 3, 1), 4, records=100, members=1, models=3, stored=3, config=config,
+        "mlp",
+        (2, 3, 1),
+        4,
+        records=100,
+        members=1,
+        models=3,
+        stored=3,
+        config=config,
         flops_per_second=1e6,
-    )  # fmt: skip
+    )
     assert images.memory == found.memory - 100 * 6 * 3
     assert (images.missing, images.hours, images.disk) == (0, 0, 0)
 

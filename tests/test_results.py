@@ -345,6 +345,8 @@ def test_costs_follow_the_recorded_speed(finished):
     assert own.core_hours == pytest.approx(100 / 3600)
     assert resnet.core_hours / own.core_hours > 100
     assert experiments.costs(frame[:0], [("a1k", "cnn")])[0].core_hours is None
+    with pytest.raises(InputError, match=r"architecture=\['mlp'\]"):
+        experiments.costs(frame, [("mnist", ["mlp"])])
 
 
 # ---- what is published ----

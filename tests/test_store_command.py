@@ -106,7 +106,7 @@ def littered(store):
     """A store with what joins, failures and kills leave behind, all of it a day old."""
     learned = store.put_soft_labels(np.full((4, 2), 0.5, np.float32))
     store.put("c" * 32, {**RECORD, "config": {"soft_labels": learned}}, np.zeros((4, 2)), {})
-    forgotten = store.put_soft_labels(np.full((4, 2), 0.25, np.float32))
+    forgotten = store.put_soft_labels(np.array([[0.25, 0.75]] * 4, np.float32))
     store.put_failure("d" * 32, {"reason": "loss NaN"})
     for name in (
         "outputs/abc/logits.npy",

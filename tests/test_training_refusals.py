@@ -182,9 +182,15 @@ def test_rates_are_in_their_places():
 
 def test_the_modern_recipe_and_changes_of_it():
     expected = {
-        "epochs": 30, "batch_size": 512, "optimizer": "sgd", "lr": 0.4, "nesterov": True,
-        "weight_decay": 5e-4, "schedule": "one_cycle", "augmentation": "crop_flip",
-    }  # fmt: skip
+        "epochs": 30,
+        "batch_size": 512,
+        "optimizer": "sgd",
+        "lr": 0.4,
+        "nesterov": True,
+        "weight_decay": 5e-4,
+        "schedule": "one_cycle",
+        "augmentation": "crop_flip",
+    }
     assert modern() == MODERN and MODERN.changed() == expected
     assert modern(epochs=10, lr=0.1).changed() == expected | {"epochs": 10, "lr": 0.1}
 
@@ -244,9 +250,16 @@ def test_an_impossible_promise_is_told_with_what_can_be_changed():
     )
 
 
-@pytest.mark.parametrize("rows, channels, groups", [
-    (False, 64, 32), (False, 48, 16), (False, 6, 2), (False, 5, 1), (True, 64, 1),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "rows, channels, groups",
+    [
+        (False, 64, 32),
+        (False, 48, 16),
+        (False, 6, 2),
+        (False, 5, 1),
+        (True, 64, 1),
+    ],
+)
 def test_a_batchnorm_becomes_a_groupnorm_of_as_many_groups_as_divide_it(rows, channels, groups):
     layer = (nn.BatchNorm1d if rows else nn.BatchNorm2d)(channels)
     layer.bias.requires_grad_(False)
@@ -314,23 +327,42 @@ def own(forward):
 
 
 OWN = [
-    (own("(self.inner(x),)"), "returned a tuple in evaluation mode; expected one tensor of shape "
-     f"(2, 4); {factory.SIGNATURE}"),
-    (own("(self.inner(x),) if self.training else self.inner(x)"), "returned a tuple in training mode; "
-     f"expected one tensor of shape (2, 4); {factory.SIGNATURE}"),
-    (own("self.inner(x).argmax(1)"), "returned (2,) torch.int64 in evaluation mode; expected (2, 4) "
-     f"of floats; {factory.SIGNATURE}"),
-    (own("self.inner(x).long()"), "returned (2, 4) torch.int64 in evaluation mode; expected (2, 4) of "
-     f"floats; {factory.SIGNATURE}"),
-    (own("self.nothing(x)"), "fails on a batch of shape (2, 3, 8, 8) in evaluation mode: "
-     f"AttributeError: 'Net' object has no attribute 'nothing'; {factory.SIGNATURE}"),
+    (
+        own("(self.inner(x),)"),
+        "returned a tuple in evaluation mode; expected one tensor of shape "
+        f"(2, 4); {factory.SIGNATURE}",
+    ),
+    (
+        own("(self.inner(x),) if self.training else self.inner(x)"),
+        "returned a tuple in training mode; "
+        f"expected one tensor of shape (2, 4); {factory.SIGNATURE}",
+    ),
+    (
+        own("self.inner(x).argmax(1)"),
+        "returned (2,) torch.int64 in evaluation mode; expected (2, 4) "
+        f"of floats; {factory.SIGNATURE}",
+    ),
+    (
+        own("self.inner(x).long()"),
+        "returned (2, 4) torch.int64 in evaluation mode; expected (2, 4) of "
+        f"floats; {factory.SIGNATURE}",
+    ),
+    (
+        own("self.nothing(x)"),
+        "fails on a batch of shape (2, 3, 8, 8) in evaluation mode: "
+        f"AttributeError: 'Net' object has no attribute 'nothing'; {factory.SIGNATURE}",
+    ),
     ("def net(shape, classes):\n    return 'x'\n", f"returned str; {factory.SIGNATURE}"),
-    ("def net(shape, classes):\n    raise ValueError('a\\n b')\n", "failed for shape (8, 8, 3) and 4 "
-     f"classes: ValueError: a b; {factory.SIGNATURE}"),
+    (
+        "def net(shape, classes):\n    raise ValueError('a\\n b')\n",
+        f"failed for shape (8, 8, 3) and 4 classes: ValueError: a b; {factory.SIGNATURE}",
+    ),
     ("net = 3\n", f"is no function; {factory.SIGNATURE}"),
-    ("import nowhere_at_all\n", "cannot be imported: ModuleNotFoundError: No module named "
-     "'nowhere_at_all'"),
-]  # fmt: skip
+    (
+        "import nowhere_at_all\n",
+        "cannot be imported: ModuleNotFoundError: No module named 'nowhere_at_all'",
+    ),
+]
 
 
 @pytest.mark.parametrize("number", range(len(OWN)))
@@ -366,18 +398,18 @@ def test_a_factory_of_other_random_numbers_is_told_in_a_whole_sentence(
 
 
 def test_only_the_readers_own_files_name_a_factory(tmp_path, monkeypatch):
-    (tmp_path / "own_other.py").write_text("")
-    (tmp_path / "own_package").mkdir()
-    (tmp_path / "own_package/__init__.py").write_text("from . import deep\n")
-    (tmp_path / "own_package/deep.py").write_text("import json, numpy.linalg\n")
-    text = "import own_other, scipy.stats\nfrom mia_utils import data\nfrom own_package.deep import x\n"
+    (tmp_path / "alone_other.py").write_text("")
+    (tmp_path / "alone_package").mkdir()
+    (tmp_path / "alone_package/__init__.py").write_text("from . import deep\n")
+    (tmp_path / "alone_package/deep.py").write_text("import json, numpy.linalg\n")
+    text = "import alone_other, scipy.stats\nfrom mia_utils import data\nfrom alone_package.deep import x\n"
     name = module(tmp_path, monkeypatch, "own_sources", text)
     found = factory._sources(name)
     assert found == {
         "own_sources": str(tmp_path / "own_sources.py"),
-        "own_other": str(tmp_path / "own_other.py"),
-        "own_package": str(tmp_path / "own_package/__init__.py"),
-        "own_package.deep": str(tmp_path / "own_package/deep.py"),
+        "alone_other": str(tmp_path / "alone_other.py"),
+        "alone_package": str(tmp_path / "alone_package/__init__.py"),
+        "alone_package.deep": str(tmp_path / "alone_package/deep.py"),
     }
     assert factory.factory_id(name) == f"{name}@{factory._digest(found)[:16]}"
     monkeypatch.setattr(factory.importlib.metadata, "version", lambda name: f"1.{len(name)}")
@@ -536,10 +568,17 @@ def test_layers_of_torch_and_torchvision_are_replaced_and_ones_own_are_not():
         pass
 
     mine = StochasticDepthOfMine(0.5)
-    model = nn.ModuleDict({
-        "a": nn.Dropout(0.25), "b": nn.Dropout2d(0.5), "c": StochasticDepth(0.75, "batch"),
-        "d": StochasticDepth(0.125, "row"), "e": mine, "f": nn.Dropout1d(0.1), "g": nn.Dropout3d(0.1),
-    })  # fmt: skip
+    model = nn.ModuleDict(
+        {
+            "a": nn.Dropout(0.25),
+            "b": nn.Dropout2d(0.5),
+            "c": StochasticDepth(0.75, "batch"),
+            "d": StochasticDepth(0.125, "row"),
+            "e": mine,
+            "f": nn.Dropout1d(0.1),
+            "g": nn.Dropout3d(0.1),
+        }
+    )
     draws = torch.Generator()
     generators.own_layers(model, draws)
     kinds = {name: type(layer) for name, layer in model.items()}

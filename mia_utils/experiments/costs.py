@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .. import arguments
 from ..data.catalog import CATALOG, REPORTED
 from ..errors import InputError
 from .table1 import BUILT_AS, EPOCHS, plain, title
@@ -48,6 +49,7 @@ def costs(frame, rows: list[tuple[str, str]]) -> list[Cost]:
     ]
     found = []
     for dataset, architecture in rows:
+        arguments.text("architecture", architecture)
         work = _tflop(dataset, architecture, EPOCHS)
         hours = work / float(np.median(speed)) / 3600 if speed else None
         found.append(Cost(dataset, architecture, round(work), hours))

@@ -28,16 +28,13 @@ def cuts(offsets: np.ndarray, context: int, repeated: int) -> list[Cut]:
 
     A piece that continues a document shows `repeated` tokens of the piece before it once more.
 
+    >>> [tuple(cut) for cut in cuts(np.array([0, 5, 6]), context=4, repeated=2)]
+    [(0, 0, 4, 0), (0, 2, 5, 4), (1, 5, 6, 5)]
+
     Parameters
     ----------
     offsets : int64 (N + 1,)
         Bounds of the documents among all tokens.
-
-    >>> for cut in cuts(np.array([0, 5, 6]), context=4, repeated=2):
-    ...     print(*cut)
-    0 0 4 0
-    0 2 5 4
-    1 5 6 5
     """
     return [
         Cut(document, begin, min(begin + context, stop), begin + repeated * (begin > start))
