@@ -6,7 +6,6 @@ minutes on one core.
 
 from __future__ import annotations
 
-import csv
 import warnings
 from collections.abc import Callable
 
@@ -18,7 +17,7 @@ from mia_utils import Outputs
 from mia_utils.audit import AuditData, audit
 from mia_utils.evaluation import clopper_pearson
 
-from . import RESULTS, command
+from . import RESULTS, command, write_rows
 
 SETS = 200
 COLUMNS = ("kind", "sets", "asked", "hits", "share", "low", "high", "goal")
@@ -163,10 +162,7 @@ def main(chosen: list[str]) -> int:
     for name, hits in inside.items():
         rows.append(_row("planted", f"{name} in the interval", hits, SETS, "at least 0.9"))
         print(rows[-1], flush=True)
-    with open(RESULTS / "audit_calibration.csv", "w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_rows(RESULTS / "audit_calibration.csv", COLUMNS, rows)
     return 0
 
 

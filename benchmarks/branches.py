@@ -9,7 +9,6 @@ are not killed ([tool.coverage] in pyproject.toml). `coverage report -m` then sa
 
 from __future__ import annotations
 
-import csv
 import json
 import platform
 import shutil
@@ -22,7 +21,7 @@ from pathlib import Path, PurePath
 
 from mia_utils.errors import InputError
 
-from . import RESULTS, command
+from . import RESULTS, command, write_rows
 
 TABLE = RESULTS / "branch_coverage.csv"
 PLACE = Path("_build/coverage")
@@ -78,10 +77,7 @@ def main(arguments: list[str]) -> int:
     if coverage("combine", "--keep", "--quiet") or coverage("json", "--quiet", f"-o{report}"):
         raise InputError(f"{PLACE} holds no runs; make them: python -m benchmarks.branches")
     found = rows(json.loads(report.read_text("utf-8")))
-    with TABLE.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(found)
+    write_rows(TABLE, COLUMNS, found)
     tests = f", and tests failed ({failed})" if failed else ""
     print(f"{found[-1][SHARE]} % of {found[-1]['branches']} branches were taken{tests}")
     return 1 if failed or float(found[-1][SHARE]) < GOAL else 0

@@ -21,6 +21,8 @@ from glob import glob
 from importlib.metadata import version
 from pathlib import Path
 
+from . import write_rows
+
 WINGS = {
     "evaluation": ["evaluation*", "theorems", "privacy_audit"],
     "attacks": ["attacks_*"],
@@ -153,10 +155,7 @@ def write(path: Path, wing: str, seed: int, outcomes: dict[str, str]) -> None:
         change = "" if outcome == "killed" else _change(name)
         row = {"wing": wing, "seed": seed, "mutant": name, "outcome": outcome, "change": change}
         rows.append(row | {"reason": reasons.get((name, change), ""), "versions": versions})
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(sorted(rows, key=lambda row: (row["wing"], row["mutant"])))
+    write_rows(path, list(rows[0]), sorted(rows, key=lambda row: (row["wing"], row["mutant"])))
     summarise(path)
 
 
@@ -164,10 +163,7 @@ def summarise(path: Path) -> None:
     """Writes `summary` of a table beside it; once more where reasons were added to the table."""
     with path.open(encoding="utf-8", newline="") as file:
         counted = summary(list(csv.DictReader(file)))
-    with path.with_name(f"{path.stem}_summary.csv").open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(counted[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(counted)
+    write_rows(path.with_name(f"{path.stem}_summary.csv"), list(counted[0]), counted)
 
 
 def summary(rows: list[dict]) -> list[dict]:

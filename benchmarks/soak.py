@@ -12,13 +12,12 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from mia_utils.errors import InputError
 
-from . import RESULTS, command
+from . import RESULTS, command, write_rows
 
 TABLE = RESULTS / "soak.csv"
 COLUMNS = ("part", "outcome", "minutes", "date", "command")
@@ -73,13 +72,6 @@ def _rows() -> dict[str, dict[str, str]]:
     return rows
 
 
-def _write(rows: Iterable[dict[str, str]]) -> None:
-    with TABLE.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-
-
 def run(part: Part) -> tuple[int, str]:
     """Run a part and repeat what it prints; its exit code and its last line."""
     last = ""
@@ -111,7 +103,7 @@ def main(chosen: list[str]) -> int:
             "date": datetime.now(UTC).date().isoformat(),
             "command": part.shown,
         }
-        _write(rows.values())
+        write_rows(TABLE, COLUMNS, rows.values())
     for row in _rows().values():
         print(f"soak: {row['part']}: {row['outcome']}")
     return 1 if failed else 0

@@ -11,7 +11,7 @@ from nbformat import NotebookNode
 from ..data.catalog import title
 from ..errors import InputError
 from . import contents, notebooks, publish
-from .labels import rename_labels
+from .labels import rename_labels, suffix_labels
 
 TITLE = re.compile(r"^# (.*)$", re.MULTILINE)
 CHAPTER = re.compile(r"chapter:(\w+)")
@@ -132,7 +132,7 @@ def _relabel(cells: list[NotebookNode], folder: str, met: bool) -> None:
     if met and folder != publish.DEFAULT_SET:
         rename_labels(cells, lambda label: label.removesuffix(ending))
     elif not met and folder == publish.DEFAULT_SET:
-        rename_labels(cells, lambda label: f"{label}{ending}")
+        suffix_labels(cells, ending)
 
 
 def _relinked(root: str | os.PathLike, docname: str, text: str) -> str:
