@@ -21,6 +21,7 @@ from ..outputs import Outputs, check_outputs
 from ..text.outputs import TokenOutputs
 from . import checks, drawn, traces
 from .answers import AuditData
+from .checks import halves
 from .language import TOKEN_RECIPES, perplexity, token_data
 from .measure import RATES, measure, ranked
 from .report import SCHEMA, AuditReport
@@ -108,7 +109,7 @@ def audit(
             pictures = None if pictures is None else pictures[asked]
     progress("checks")
     findings, made = checks.check(data, shadows, accept=accept, seed=seed)
-    blind = checks.blind(data, seed) if any(f.name == "difference" for f in findings) else None
+    blind = halves.blind(data, seed) if any(f.name == "difference" for f in findings) else None
     outputs = data.outputs
     scored, missing, online = score(
         outputs,

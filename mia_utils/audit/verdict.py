@@ -66,7 +66,7 @@ def verdict(
     ----------
     rows : figures of every attack, from `measure`
     tests : how many tests they hold
-    blind : AUC without the model and its p-value, from `checks.blind`
+    blind : AUC without the model and its p-value, from `checks.halves.blind`
     groups : figures by group, with p-values adjusted for all of them
     references : number of reference models
     texts : whether records are documents, and the model a language model
