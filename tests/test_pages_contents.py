@@ -73,6 +73,19 @@ def test_every_page_of_prose_is_in_the_table_of_contents():
     assert pages <= listed
 
 
+def test_the_page_on_the_report_names_every_numbered_part_of_it():
+    text = (ROOT / "book/report.md").read_text("utf-8").split("## What the book adds")[0]
+    for word, last in {"figure": 9, "equation": 5, "footnote": 4, "table": 1}.items():
+        named = set()
+        for first, joined, second in re.findall(rf"{word}s? (\d)(?: (to|and) (\d))?", text):
+            ends = int(first), int(second or first)
+            named |= set(range(ends[0], ends[1] + 1) if joined == "to" else ends)
+        assert named == set(range(1, last + 1)), word
+    sections = ["1 and 2", "2.1", "2.2", "2.3", "2.4", "2.5", "3.1", "3.2", "3.3", "4.1", "4.2"]
+    for number in [*sections, "4.3", "4.4", "4.5", "4.6", "5.1", "5.2", "6"]:
+        assert re.search(rf"[|;] {re.escape(number)}, ", text), number
+
+
 def test_a_chapter_is_met_on_cifar10_else_on_the_embedded_images(tmp_path):
     root = repository(tmp_path, "mnist/01_baselines", "cifar10/01_baselines", "mnist/02_b")
     text = contents.toc(root)
