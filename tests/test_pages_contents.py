@@ -125,6 +125,24 @@ def test_pages_and_figures_have_the_number_of_their_file(tmp_path):
     assert env.toc_secnumbers[prose] == {"": (3,)}
 
 
+def test_figures_of_copies_have_the_numbers_of_the_page_that_is_met(tmp_path):
+    root = repository(tmp_path, "cifar10/01_baselines", "mnist/01_baselines")
+    met, copy, prose = "book/runs/cifar10/01_baselines", "book/runs/mnist/01_baselines", "book/a"
+    counted = {
+        met: {"figure": {"fig-a": ("1", 1), "fig-b": ("1", 2)}},
+        copy: {"figure": {"fig-b-mnist": (142,), "fig-a-mnist": (99,)}, "table": {"t": (7,)}},
+        prose: {"figure": {"fig-c": (143,)}},
+    }
+    env = SimpleNamespace(toc_fignumbers=counted)
+    numbers.number_copies(env, root)
+    assert counted[copy] == {
+        "figure": {"fig-a-mnist": ("1", 1), "fig-b-mnist": ("1", 2)},
+        "table": {"t": ("1", 1)},
+    }
+    assert counted[met]["figure"]["fig-b"] == ("1", 2)
+    assert counted[prose] == {"figure": {"fig-c": (143,)}}
+
+
 def test_copies_are_listed_known_data_first_and_the_readers_own_run_last(tmp_path):
     names = ("cifar10-mini", "zebra", "mnist", "cifar10", "cifar100")
     root = repository(tmp_path, *(f"{name}/01_baselines" for name in names))

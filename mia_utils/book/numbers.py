@@ -1,7 +1,8 @@
 """Chapters have the numbers of their files, 6b among them, wherever Sphinx writes a number.
 
 Sphinx counts the pages of a numbered table of contents; what it counted is replaced before it
-numbers the figures.
+numbers the figures. Copies on other data are in no numbered table: their figures would be counted on
+from page to page, and get the numbers of the chapter afterwards.
 """
 
 from __future__ import annotations
@@ -25,6 +26,17 @@ def renumber(env, root: str) -> None:
                 node["secnumber"] = [number, *node["secnumber"][1:]]
 
 
+def number_copies(env, root: str) -> None:
+    """Give figures, tables and formulas of a copy the numbers that they have where the chapter is met."""
+    for docname, kinds in env.toc_fignumbers.items():
+        number = notebooks.number_of(docname)
+        if not number or not decorate.is_copy(docname) or decorate.is_met(root, docname):
+            continue
+        for numbered in kinds.values():
+            for place, name in enumerate(sorted(numbered, key=lambda name: numbered[name]), 1):
+                numbered[name] = (number, place)
+
+
 def _wrap(app) -> None:
     """Renumber between the two steps of Sphinx: sections are counted, figures not yet."""
     from sphinx.environment.collectors.toctree import TocTreeCollector
@@ -32,8 +44,11 @@ def _wrap(app) -> None:
     count = TocTreeCollector.assign_figure_numbers
 
     def assign(self, env) -> list[str]:
+        before = env.toc_fignumbers
         renumber(env, str(app.srcdir))
-        return count(self, env)
+        changed = count(self, env)
+        number_copies(env, str(app.srcdir))
+        return [name for name in changed if env.toc_fignumbers[name] != before.get(name)]
 
     if count.__qualname__ != assign.__qualname__:  # several builds in one process
         TocTreeCollector.assign_figure_numbers = assign  # type: ignore[method-assign]
