@@ -111,6 +111,16 @@ CUT = """[...document.querySelectorAll("article caption")].filter(
 ).map(c => c.innerText.slice(0, 60))"""
 """Captions of which a part is seen only where their table is scrolled."""
 
+SILENT = """[...document.querySelectorAll("article table.scrolls")].filter(t => {
+  const said = [[t.querySelector("caption"), "::after"], [t.parentElement, "::before"]];
+  return !said.some(([e, at]) => e && getComputedStyle(e, at).content.includes("sideways"));
+}).map(t => t.innerText.slice(0, 60))"""
+"""Tables that scroll and do not say so."""
+BROKEN = """[...document.querySelectorAll("article td code .pre")].filter(
+  name => name.getClientRects().length > 1
+).map(name => name.innerText.slice(0, 60))"""
+"""Names in tables that are broken in two."""
+
 
 def faults(visit: Visit, home: str) -> list[str]:
     """What should hold of every page in every mode, and does not."""
@@ -128,6 +138,10 @@ def faults(visit: Visit, home: str) -> list[str]:
         found.append(f"drawings on a sheet of their own: {framed}")
     if cut := visit.page.evaluate(CUT):
         found.append(f"captions cut off: {cut}")
+    if silent := visit.page.evaluate(SILENT):
+        found.append(f"tables that scroll unsaid: {silent}")
+    if broken := visit.page.evaluate(BROKEN):
+        found.append(f"names broken in two: {broken}")
     return found
 
 

@@ -25,11 +25,13 @@ function drawFormulas(root) {
   }
 }
 
-// A box that scrolls must be reached by Tab, and say what it is.
+// A box that scrolls must be reached by Tab, and a table that does says so (book.css).
 function makeScrollable(root) {
   const boxes = root.querySelectorAll("div.math, .cell_output, pre, table, .table-scroll");
   for (const box of boxes) {
-    if (box.scrollWidth > box.clientWidth + 1) {
+    const scrolls = box.scrollWidth > box.clientWidth + 1;
+    box.classList.toggle("scrolls", scrolls);
+    if (scrolls) {
       box.tabIndex = 0;
     } else {
       box.removeAttribute("tabindex");
