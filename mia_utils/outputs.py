@@ -46,6 +46,8 @@ class Outputs:
         The pool's fingerprint, "" if unknown.
     names : tuple of str
         Names of the models in the store, () if they are not there.
+    masked : bool
+        Are these what a defense released, in place of the models' own answers?
 
     Raises
     ------
@@ -69,6 +71,7 @@ class Outputs:
     ids: np.ndarray = FILLED_IN
     fingerprint: str = ""
     names: tuple[str, ...] = field(default=())
+    masked: bool = False
 
     def __post_init__(self) -> None:
         answers = read_logits(self.logits, self.labels, self.members, self.evaluated, self.ids)
@@ -200,6 +203,11 @@ class Outputs:
             right["members"].extend(hits[held])
             right["others"].extend(hits[~held])
         shares = [f"{np.mean(hits):.2f} on {who}" for who, hits in right.items() if hits]
+        accuracy = f"; accuracy {', '.join(shares)}" if shares else ""
+        return f"Outputs({self.counted()}{accuracy})"
+
+    def counted(self) -> str:
+        """How many models, records, classes and members there are, for a reader."""
         parts = [
             f"{_count(len(self), 'model')}, {_count(self.labels.size, 'record')}, "
             f"{self.classes} classes",
@@ -207,9 +215,7 @@ class Outputs:
         ]
         if not self.evaluated.all():
             parts.append(_range(self.evaluated.sum(axis=1), "evaluated record"))
-        if shares:
-            parts.append(f"accuracy {', '.join(shares)}")
-        return f"Outputs({'; '.join(parts)})"
+        return "; ".join(parts)
 
     @property
     def classes(self) -> int:
@@ -261,6 +267,7 @@ class Outputs:
                 "ids": self.ids[records],
                 "fingerprint": self.fingerprint,
                 "names": tuple(self.names[i] for i in models) if self.names else (),
+                "masked": self.masked,
             }
         )
         return part
@@ -273,7 +280,9 @@ class Outputs:
         DiskError
             If it cannot be written.
         """
-        meta = json.dumps({"fingerprint": self.fingerprint, "names": self.names})
+        meta = json.dumps(
+            {"fingerprint": self.fingerprint, "names": self.names, "masked": self.masked}
+        )
         path = Path(path)
         with (
             one_line_disk_errors(path, "another path"),
@@ -322,7 +331,10 @@ class Outputs:
         if missing:
             raise InputError(f"{path} lacks {sorted(missing)}; expected logits, labels and members")
         return cls(
-            **fields, fingerprint=meta.get("fingerprint", ""), names=tuple(meta.get("names", ()))
+            **fields,
+            fingerprint=meta.get("fingerprint", ""),
+            names=tuple(meta.get("names", ())),
+            masked=bool(meta.get("masked", False)),
         )
 
 

@@ -9,6 +9,7 @@ import warnings
 from typing import NamedTuple
 
 import numpy as np
+from scipy.special import log_softmax
 
 from . import arguments
 from .arrays import as_array, as_bool, as_integers, rows_of
@@ -16,8 +17,13 @@ from .errors import InputError, InputWarning
 
 FLOOR = 1e-30
 """In place of a probability of 0: below what a float32 softmax gives, but for underflow."""
-_SUM = 1e-2  # how far from 1 the sum of a row of probabilities may be
+_SUM = (
+    1e-2 + 1e-6
+)  # how far from 1 the sum of a row of probabilities may be; rounded ones reach 0.01
 _ROWS = 2**22  # numbers that are looked at at once
+_FAR = 2**16  # beyond it float32 rounds to more than 1/128
+_LEAST = -30.0  # log-probability: one overconfident answer must not decide alone
+_SURE = 6  # standard deviations of chance by which a sound model that claims so much is right
 _SAMPLE = 1000  # records of a model that are looked at for signs of a mistake
 
 
@@ -58,6 +64,7 @@ def read_logits(logits, labels, members, evaluated=None, ids=None) -> Answers:
     labels, members = _labels(labels), as_bool(members, "members")
     logits = _by_model(logits, labels, members, "logits")
     if logits.dtype not in (np.float32, np.float16):
+        logits = _near_zero(logits)
         with np.errstate(over="ignore"):
             single = logits.astype(np.float32)
         if (wide := np.isfinite(logits) & ~np.isfinite(single)).any():
@@ -71,6 +78,15 @@ def read_logits(logits, labels, members, evaluated=None, ids=None) -> Answers:
     if logits.shape[2] == 1:
         logits = np.concatenate([np.zeros_like(logits), logits], axis=2)
     return _answers(logits, labels, members, evaluated, ids)
+
+
+def _near_zero(logits: np.ndarray) -> np.ndarray:
+    """The same answers; what all classes of a record have in common goes where float32 has no
+    digits left beside it.
+    """
+    top = logits.max(axis=2, keepdims=True) if logits.shape[2] > 1 else np.zeros((1, 1, 1))
+    far = np.isfinite(top) & (np.abs(top) > _FAR)
+    return np.where(far, logits - np.where(far, top, 0), logits) if far.any() else logits
 
 
 def read_probabilities(
@@ -277,6 +293,8 @@ def _check_probabilities(part: np.ndarray, model: int, start: int) -> None:
 
 def _in_place(part: np.ndarray) -> str:
     """What to write where probabilities are none."""
+    if np.isnan(part).any():
+        return "drop the record, or find out why the model gave no number"
     percent = (part >= 0).all() and (np.abs(part.sum(axis=1) - 100) <= 100 * _SUM).all()
     return (
         "write p / 100, if they are per cent" if percent else "write Outputs(logits=...) for logits"
@@ -316,13 +334,11 @@ def doubts(answers) -> list[str]:
                 "Write Outputs.from_probabilities(...), or with mia audit --probabilities for a "
                 ".npy file, else the names probabilities or prob_0, prob_1, ..."
             )
-        # Were the answers other records', they would still name each class as often.
-        shares = [np.bincount(c, minlength=z.shape[1]) for c in (z.argmax(axis=1), labels)]
-        chance = float(shares[0] @ shares[1]) / rows.size**2
-        if right.mean() - chance <= 3 * np.sqrt(chance * (1 - chance) / rows.size):
+        if _in_another_order(z, labels):
             found.append(
-                f"model {model} is right about {right.mean():.0%} of the records, as often as if "
-                "its answers belonged to other records: are logits and labels in one order?"
+                f"model {model} is right about {right.mean():.0%} of the records, and no surer of "
+                "their labels than if its answers belonged to other records: are logits and labels "
+                "in one order?"
             )
         elif held.any() and not held.all():
             inside, outside = right[held], right[~held]
@@ -333,3 +349,19 @@ def doubts(answers) -> list[str]:
                     f"{outside.mean():.0%} of the others: were they swapped? Write members=~members"
                 )
     return found
+
+
+def _in_another_order(logits: np.ndarray, labels: np.ndarray) -> bool:
+    """Is the model as unsure of these labels as of the same ones dealt anew, and yet sure?
+
+    Accuracy would not do: of a rare class a sound model may never be sure enough to name it.
+    """
+    log_p = np.maximum(log_softmax(logits, axis=1), _LEAST)
+    n, shares = labels.size, np.bincount(labels, minlength=logits.shape[1]) / labels.size
+    by_record, by_class = log_p @ shares, log_p.mean(axis=0)
+    chance = float(by_class @ shares)
+    centred = log_p - by_record[:, None] - by_class + chance
+    deviation = np.sqrt((centred**2 @ shares).sum() / (n * (n - 1)))  # Hoeffding 1951
+    given = log_p[np.arange(n), labels].mean() - chance
+    claimed = (np.exp(log_p) * log_p).sum(axis=1).mean() - chance
+    return bool(given <= 3 * deviation and claimed > _SURE * deviation)

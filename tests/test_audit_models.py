@@ -455,3 +455,28 @@ def test_models_that_are_none_are_refused_in_a_line(options, words, tmp_path, ca
     said = capsys.readouterr().err
     assert words in said and "Traceback" not in said
     assert "audit_models" in sys.modules
+
+
+@pytest.mark.parametrize("names", [(1, 2), (-1, 1), (3, 5)])
+def test_labels_that_do_not_count_from_0_are_names(tmp_path, names):
+    x, y = load_breast_cancer(return_X_y=True)
+    frame = pd.DataFrame(x[:, :4], columns=list("abcd")).assign(label=np.array(names)[y])
+    frame.to_csv(tmp_path / "d.csv", index=False)
+    material = read_material(tmp_path / "d.csv")
+    assert material.pool.classes == tuple(map(str, names))
+    np.testing.assert_array_equal(material.pool.labels, y)
+    model = LogisticRegression(max_iter=2000).fit(material.pool.records, frame["label"])
+    own = EstimatorModel(model, material.pool.classes)
+    np.testing.assert_allclose(
+        np.exp(own.logits(material.pool.records)), model.predict_proba(material.pool.records)
+    )
+    anew = fitted(LogisticRegression(max_iter=2000), material.pool, np.arange(y.size) % 2 == 0, 0)
+    assert (anew.logits(material.pool.records).argmax(axis=1) == y).mean() > 0.8
+    chosen = read_material(tmp_path / "d.csv", classes=[str(n) for n in reversed(names)])
+    np.testing.assert_array_equal(chosen.pool.labels, 1 - y)
+
+
+def test_a_column_without_a_number_is_named(tmp_path):
+    (tmp_path / "d.csv").write_text("size,age,label\n1,2,0\n3,,1\n", encoding="utf-8")
+    with pytest.raises(InputError, match="column 'age' has no number in record 1 .1 such"):
+        read_material(tmp_path / "d.csv")

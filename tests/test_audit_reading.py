@@ -9,7 +9,7 @@ from audited import answers
 
 from benchmarks.timing import in_a_process
 from mia_utils.arrays import rows_of
-from mia_utils.audit import read_answers
+from mia_utils.audit import AuditData, read_answers
 from mia_utils.errors import InputError
 from mia_utils.outputs import Outputs
 
@@ -217,3 +217,35 @@ def test_what_may_be_written_to_is_never_let_go_of(tmp_path):
     array[4] = 1
     assert rows_of(array, np.array([4, 5]))[:, 0].tolist() == [1, 0]
     assert array[4].tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize("prefix", ["prob", "proba", "probs", "probability", "probabilities"])
+def test_columns_of_any_prefix_are_read_in_the_order_of_their_numbers(tmp_path, prefix):
+    p = _probabilities()
+    frame = _frame(f"{prefix}_", p, range(4))
+    frame[[*reversed(frame.columns)]].to_csv(tmp_path / "a.csv", index=False)
+    np.testing.assert_allclose(
+        read_answers(tmp_path / "a.csv").outputs.logits[0], np.log(p), rtol=1e-5, atol=1e-6
+    )
+
+
+def test_a_word_that_begins_like_a_prefix_is_no_class(tmp_path):
+    _frame("prob_", _probabilities(), range(4)).assign(probation=1.0).to_csv(
+        tmp_path / "a.csv", index=False
+    )
+    assert read_answers(tmp_path / "a.csv").outputs.classes == 4
+
+
+def test_what_an_array_is_called_says_more_than_the_option(tmp_path):
+    np.savez(tmp_path / "a.npz", logits=LOGITS, labels=LABELS, members=MEMBERS)
+    with pytest.raises(InputError, match=r"--probabilities is for a \.npy file"):
+        read_answers(tmp_path / "a.npz", probabilities=True)
+
+
+def test_the_accuracy_that_is_told_is_that_of_all_records():
+    logits = np.zeros((1, 3000, 2), np.float32)
+    labels = np.arange(3000) % 4 // 2  # of equal answers the first class counts
+    logits[0, :1000, 1] = np.where(labels[:1000], 1, -1)
+    data = AuditData.of(Outputs(logits, labels, np.arange(3000)[None] < 1000, fingerprint="x"))
+    assert "accuracy 1.00 on members, 0.50 on others" in repr(data)
+    assert data.accuracy == (1.0, 0.5)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from audited import answers
 from conftest import no_file_beyond
+from sklearn.metrics import roc_auc_score
 
 from mia_utils.audit import AuditData, LossLog, audit
 from mia_utils.audit.gate import write_junit
@@ -244,3 +245,29 @@ def test_one_of_several_models_is_chosen(tmp_path, capsys):
     assert main(call) == 2
     assert "2 models; say which one" in capsys.readouterr().err
     assert main([*call, "--which", "1"]) == 0
+
+
+def test_ranks_of_records_give_the_areas_of_cross_fitted_attacks():
+    report = audit(answers(records=900, leak=1.0), attacks=["modified_entropy", "learned"])
+    records = report.records()
+    assert sorted(set(records["half"])) == [1, 2]
+    for row in report.content["attacks"]:
+        area = roc_auc_score(records["member"], -records[f"rank_{row['name']}"])
+        assert area == pytest.approx(row["auc"]["value"], abs=1e-9)
+
+
+def test_a_rate_that_half_of_the_records_are_too_few_for_is_not_measured():
+    report = audit(answers(records=2600, leak=2.0), attacks=["loss", "learned"])
+    whole, halves = (row["tpr"][1] for row in report.content["attacks"])
+    assert whole["fpr"] == halves["fpr"] == 0.01 and whole["value"] is not None
+    assert halves["value"] is halves["p"] is halves["low_all"] is None
+    assert halves["needs_nonmembers"] == 2000
+    assert "needs 2,000 non-members" in report.html()
+
+
+def test_reference_models_that_held_some_records_are_not_said_to_have_held_none():
+    target = answers(records=600, leak=1.0)
+    members = np.random.default_rng(1).random((4, 600)) < 0.5
+    shadows = answers(records=600, models=4, seed=3).replace(members=members)
+    page = audit(target, shadows, attacks=["lira"], accept=["answers"]).html()
+    assert "of each record those alone that had not held it" in page

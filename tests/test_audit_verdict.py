@@ -8,6 +8,7 @@ from audited import answers
 from scipy.stats import norm, rankdata
 
 from mia_utils.audit import Limit, audit
+from mia_utils.audit import verdict as verdicts
 from mia_utils.audit.measure import (
     auc_p_value,
     critical,
@@ -247,3 +248,12 @@ def test_only_evaluated_records_are_judged():
     whole = audit(outputs.select(records=np.arange(800)), attacks=["loss"])
     seen = next(r for r in report.content["attacks"] if r["name"] == "loss")
     assert seen["auc"]["value"] == whole.content["attacks"][0]["auc"]["value"]
+
+
+def test_a_limit_that_proves_nothing_is_not_quoted_as_proof():
+    figure = {"value": 0.549, "low_all": 0.498}
+    assert "at least" not in verdicts._what(figure, "auc", False)
+    figure = {"value": 0.518, "low_all": 0.50041}
+    assert "(at least 0.5004; guessing: 0.5)" in verdicts._what(figure, "auc", False)
+    figure = {"value": 0.02, "low_all": 0.009, "fpr": 0.01}
+    assert "at least" not in verdicts._what(figure, "tpr", False)

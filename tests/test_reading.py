@@ -328,3 +328,21 @@ def test_arrays_of_other_types():
     assert as_array(torch.eye(2).to_sparse(), "x").tolist() == [[1, 0], [0, 1]]
     array = np.arange(3)
     assert as_array(array, "x") is array
+
+
+def test_probabilities_that_were_rounded_to_two_digits_are_taken():
+    p = [[0.34, 0.33, 0.34], [0.33, 0.33, 0.33]]  # 1.01 and 0.99, but for the last bits
+    assert Outputs.from_probabilities(p, [0, 1], members=[1, 0]).classes == 3
+
+
+def test_a_number_that_is_missing_among_probabilities_is_called_so():
+    with pytest.raises(InputError, match="hold nan at record 1.*gave no number"):
+        Outputs.from_probabilities([[0.5, 0.5], [np.nan, 0.5]], [0, 1], members=[1, 0])
+
+
+def test_what_all_logits_of_a_record_have_in_common_costs_no_digits():
+    near = np.random.default_rng(0).normal(size=(40, 3))
+    far = Outputs(near + 1e8 * np.arange(40)[:, None], np.arange(40) % 3, np.arange(40) % 2)
+    close = near - near.max(axis=1, keepdims=True)
+    np.testing.assert_allclose(far.logits[0, 1:], close[1:], atol=1e-6)
+    np.testing.assert_array_equal(far.logits[0, 0], near[0].astype(np.float32))

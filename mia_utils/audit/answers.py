@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .. import arguments
-from ..arrays import as_numbers
+from ..arrays import as_numbers, rows_of
 from ..errors import InputError, shown
 from ..outputs import Outputs, check_outputs
 from ..text.outputs import TokenOutputs
@@ -131,7 +132,31 @@ class AuditData:
         if self.tokens is not None:
             return repr(self.tokens)[len("TokenOutputs(") : -1]
         groups = f"; groups by {', '.join(self.groups)}" if self.groups else ""
-        return f"{str(self.outputs)[len('Outputs(') : -1]}{groups}"
+        if len(self.outputs) > 1:
+            return f"{str(self.outputs)[len('Outputs(') : -1]}{groups}"
+        shares = [
+            f"{share:.2f} on {who}"
+            for share, who in zip(self.accuracy, ("members", "others"), strict=True)
+            if share is not None
+        ]
+        accuracy = f"; accuracy {', '.join(shares)}" if shares else ""
+        return f"{self.outputs.counted()}{accuracy}{groups}"
+
+    @cached_property
+    def accuracy(self) -> tuple[float | None, float | None]:
+        """The first model's on its judged members and others; of equal answers the first counts."""
+        outputs = self.outputs
+        used, members = outputs.evaluated[0], outputs.members[0]
+        right = np.empty(used.size, bool)
+        step = max(1, 2**24 // outputs.classes)
+        for start in range(0, used.size, step):
+            part = slice(start, start + step)
+            right[part] = rows_of(outputs.logits[0], part).argmax(axis=1) == outputs.labels[part]
+        inside, outside = right[used & members], right[used & ~members]
+        return (
+            float(inside.mean()) if inside.size else None,
+            float(outside.mean()) if outside.size else None,
+        )
 
 
 def read_answers(
@@ -173,6 +198,11 @@ def read_answers(
     path = Path(path)
     if path.suffix.lower() in _ONE_ARRAY:
         table: Table = {"probabilities" if probabilities else "logits": read_array(path)}
+    elif probabilities:
+        raise InputError(
+            f"{path}: --probabilities is for a .npy file, which has no names; call the array "
+            "probabilities, or the columns prob_0, prob_1, ..."
+        )
     else:
         table = read_table(path, texts=groups)
     sources = [path]

@@ -64,7 +64,7 @@ def histogram(each: Scored, members: np.ndarray) -> dict:
 
 def exposure(lead: Scored, members: np.ndarray) -> dict:
     """Shares of members and non-members by the false-positive rate at which they are accused."""
-    rate = recognised_at(lead.scores, members)
+    rate = recognised_at(lead.ranking, members)
     used = ~np.isnan(rate)
     edges = np.geomspace(min(rate[used].min(), 0.1) * (1 - 1e-9), 1, 25)
     shares = []

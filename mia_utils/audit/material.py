@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,7 +59,8 @@ def read_material(
         and `classes`. A table has a column `label`, maybe `id`, `member` and `group_NAME`; all
         other columns are features, numbers.
     classes : sequence of str, optional
-        Names in the order of the model's outputs; by default the sorted names of labels.
+        Names in the order of the model's outputs; by default the sorted names of labels. Numbers
+        are names, too, where they do not count from 0: labels 1 and 2, or -1 and 1.
     groups : columns of a table that group records; they are no features then.
     size : int, optional
         Side in pixels to which images of a folder are resized.
@@ -106,9 +108,9 @@ def _table(path, table: Table, classes, groups, sources) -> Material:
     labels = next((name for name in LABELS if name in table), None)
     if labels is None:
         raise InputError(f"{path} has the columns {', '.join(table)}; expected also label")
-    missing = [name for name in groups if name not in table]
-    if missing:
-        raise InputError(f"{path} has no column {missing[0]!r}; it has {', '.join(table)}")
+    absent = [name for name in groups if name not in table]
+    if absent:
+        raise InputError(f"{path} has no column {absent[0]!r}; it has {', '.join(table)}")
     ids = next((name for name in IDS if name in table), None)
     members = next((name for name in MEMBERS if name in table), None)
     grouping = [name for name in table if name.startswith("group_") or name in groups]
@@ -127,15 +129,19 @@ def _table(path, table: Table, classes, groups, sources) -> Material:
     if not features:
         raise InputError(f"{path} has no column of features beside {', '.join(table)}")
     values = np.stack([table[name].astype(np.float64) for name in features], axis=1)
+    if (missing := ~np.isfinite(values)).any():
+        row, column = np.argwhere(missing)[0]
+        raise InputError(
+            f"{path}: column {features[column]!r} has no number in record {row} ({missing.sum():,} "
+            "such values); fill them in, or leave the column or the records out"
+        )
     chosen = {name.removeprefix("group_"): table[name] for name in grouping}
     told = [None if name is None else table[name] for name in (ids, members)]
     return _material(path, values, table[labels], told[0], classes, chosen, sources, told[1])
 
 
 def _material(path, records, labels, ids, classes, groups, sources, members) -> Material:
-    labels = np.asarray(labels)
-    if labels.dtype.kind in "US" and classes is None:
-        classes = sorted(set(labels.astype(str).tolist()))
+    labels, classes = _named(np.asarray(labels), classes)
     try:
         numbers = class_numbers(labels, classes)
         pool = Pool.from_arrays(path.stem, records, numbers, classes)
@@ -146,6 +152,26 @@ def _material(path, records, labels, ids, classes, groups, sources, members) -> 
         raise InputError(f"{path}: ids have shape {ids.shape} or repeat; expected one a record")
     texts = {name: np.asarray(values).astype(str) for name, values in groups.items()}
     return Material(pool, ids.astype(str), texts, sources, members)
+
+
+def _named(labels: np.ndarray, classes: Sequence[str] | None):
+    """Labels as names where they are no places in a list of classes, and that list."""
+    if labels.ndim != 1 or not labels.size:
+        return labels, classes
+    if labels.dtype.kind in "US":
+        return labels, sorted(set(labels.astype(str).tolist())) if classes is None else classes
+    whole = labels.dtype.kind in "iu" or (
+        labels.dtype.kind == "f" and (labels == np.rint(labels)).all()
+    )
+    if not whole:
+        return labels, classes
+    labels = labels.astype(np.int64)
+    if classes is None:
+        if labels.min() == 0:
+            return labels, None
+        classes = [str(number) for number in np.unique(labels)]
+    numbers = [re.fullmatch(r"-?[0-9]+", str(name)) for name in classes]
+    return (labels.astype(str) if all(numbers) else labels), classes
 
 
 # ---- image folders -------------------------------------------------------------------------------

@@ -31,19 +31,10 @@ _LEVELS = 40  # distinct scores up to which counts of each are drawn in place of
 
 
 def ranked(scored: Scored, members: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Scores, members and halves of the judged records alone.
-
-    Halves of a cross-fitted attack have a scale of their own: there the scores become mid-ranks
-    within the half, as shares of it.
-    """
+    """Scores that compare (`Scored.ranking`), members and halves of the judged records alone."""
     used = ~np.isnan(scored.scores)
-    scores, fold = scored.scores[used], None
-    if scored.fold is not None:
-        fold, scores = scored.fold[used], scores.copy()
-        for half in (0, 1):
-            rows = fold == half
-            scores[rows] = (rankdata(scores[rows]) - 0.5) / rows.sum()
-    return scores, members[used], fold
+    fold = None if scored.fold is None else scored.fold[used]
+    return scored.ranking[used], members[used], fold
 
 
 # ---- tests ---------------------------------------------------------------------------------------
@@ -78,7 +69,7 @@ def auc_p_value(scores: np.ndarray, members: np.ndarray, seed: int = 0) -> float
     m = int(members.sum())
     n = members.size - m
     levels, counts = np.unique(ranks, return_counts=True)
-    if levels.size == 1:
+    if levels.size == 1 or not (m and n):
         return 1.0
     if min(m, n) * (1 - counts.max() / ranks.size) < _FEW:
         return _permuted(ranks, members, levels, counts, numpy_generator(seed, "audit null"))
@@ -121,14 +112,8 @@ def _by_halves(test, scores, members, fold) -> float:
     """`test` on each half, whose scores were fitted on the other: valid however they depend."""
     if fold is None:
         return test(scores, members)
-    found = []
-    for half in (0, 1):
-        rows = fold == half
-        try:
-            found.append(test(scores[rows], members[rows]))
-        except InputError:  # half of the non-members are too few for the rate
-            found.append(1.0)
-    return min(1.0, 2 * min(found))
+    halves = [fold == half for half in (0, 1)]
+    return min(1.0, 2 * min(test(scores[rows], members[rows]) for rows in halves))
 
 
 def distinct(all_scores: Sequence[np.ndarray]) -> list[int]:
@@ -217,7 +202,14 @@ def _auc(scores, members, fold, level, joint, seed) -> dict:
 
 def _tpr(scores, members, fold, rate, level, joint) -> dict:
     m, n = int(members.sum()), int((~members).sum())
-    if n < (needed := needed_nonmembers(rate)):
+    needed = needed_nonmembers(rate)
+    least = n
+    if fold is not None:  # each half is tested alone
+        least, needed = (
+            2 * min(int((~members & (fold == half)).sum()) for half in (0, 1)),
+            2 * needed,
+        )
+    if least < needed:
         empty = dict.fromkeys(("value", "low", "high", "low_all", "null_high", "p"))
         return {"fpr": rate, "needs_nonmembers": needed, **empty, "precision": []}
     value, low, high = tpr_at_fpr_interval(scores, members, rate, level=level)

@@ -321,7 +321,8 @@ def fitted(
             f"{type(estimator).__name__} cannot be fitted anew on {int(members.sum())} records: "
             f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         ) from None
-    return EstimatorModel(copy, pool.classes, floor)
+    places = tuple(map(str, range(len(pool.classes))))  # what it was fitted on
+    return EstimatorModel(copy, places, floor)
 
 
 # ---- Hugging Face --------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from . import svg
 from .advice import ADVICE, TEXT_ADVICE, book_address
-from .verdict import percent
+from .verdict import p_value, percent
 
 _SIDE = 96  # pixels of a picture
 _MOST_GROUPS = 40
@@ -40,7 +40,9 @@ def render(content: dict, pictures: np.ndarray | None = None, book: str | None =
     environment.filters |= {
         "percent": lambda share: "–" if share is None else percent(share),
         "three": lambda value: "–" if value is None else f"{value:.3f}",
-        "p": lambda value: "–" if value is None else "1" if value >= 1 else f"{value:.2g}",
+        "p": lambda value: (
+            "–" if value is None else p_value(value).removeprefix("p ").removeprefix("= ")
+        ),
         "number": lambda value: f"{value:,}",
     }
     curves = sorted(content["curves"], key=lambda curve: -_auc(content, curve["name"]))

@@ -85,7 +85,9 @@ class AuditReport:
         """A pandas.DataFrame with one row a record: scores, ranks and risk; None with no records.
 
         `recognised_at` is the false-positive rate at which the lead attack calls the record a
-        member: small means exposed.
+        member: small means exposed. `half` (1 or 2, 0 where not judged) is where a cross-fitted
+        attack judged a record after it was fitted on the other half: scores compare within a half,
+        and a rank is that of a score's place within its half.
         """
         import pandas as pd
 
@@ -100,10 +102,13 @@ class AuditReport:
             **{f"group_{name}": values for name, values in data.groups.items()},
         }
         lead = next(s for s in self._scored if s.name == self.content["lead"])
-        columns["recognised_at"] = recognised_at(lead.scores, members)
+        columns["recognised_at"] = recognised_at(lead.ranking, members)
+        fold = next((each.fold for each in self._scored if each.fold is not None), None)
+        if fold is not None:
+            columns["half"] = fold + 1
         for each in self._scored:
             columns[f"score_{each.name}"] = each.scores
-            columns[f"rank_{each.name}"] = pd.Series(-each.scores).rank(method="min").to_numpy()
+            columns[f"rank_{each.name}"] = pd.Series(-each.ranking).rank(method="min").to_numpy()
         return pd.DataFrame(columns)
 
     def with_exposed(self) -> AuditReport:
@@ -112,9 +117,10 @@ class AuditReport:
         outputs = data.outputs
         lead = next(s for s in self._scored if s.name == self.content["lead"])
         members = outputs.members[0]
-        rate = recognised_at(lead.scores, members)
+        ranking = lead.ranking
+        rate = recognised_at(ranking, members)
         inside = np.flatnonzero(members & ~np.isnan(rate))
-        order = inside[np.lexsort((-lead.scores[inside], rate[inside]))][:_MOST]
+        order = inside[np.lexsort((-ranking[inside], rate[inside]))][:_MOST]
         exposed = [
             {
                 "id": str(data.names[row]),

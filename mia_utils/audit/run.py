@@ -13,7 +13,6 @@ import scipy
 import sklearn
 
 from .. import arguments
-from ..arrays import rows_of
 from ..errors import InputError
 from ..evaluation import group_metrics, holm
 from ..evaluation.intervals import check_level
@@ -207,7 +206,7 @@ def _align(data: AuditData, shadows: AuditData, notes: list[str]) -> tuple[np.nd
     if differing.size:
         first = differing[0]
         raise InputError(
-            f"record {data.names[mine[first]]!r} has the label {data.classes[labels[first]]!r} in "
+            f"record {str(data.names[mine[first]])!r} has the label {data.classes[labels[first]]!r} in "
             f"the target's answers and {data.classes[answers.labels[first]]!r} in the reference "
             f"models' ({differing.size} such records): are the ids of one list?"
         )
@@ -254,11 +253,6 @@ def _shown(rows: Sequence[dict]) -> list[str]:
 def _subject(data: AuditData, understood: str) -> dict:
     outputs = data.outputs
     used, members = outputs.evaluated[0], outputs.members[0]
-    right = np.empty(used.size, bool)
-    step = max(1, 2**24 // outputs.classes)
-    for start in range(0, used.size, step):
-        part = slice(start, start + step)
-        right[part] = rows_of(outputs.logits[0], part).argmax(axis=1) == outputs.labels[part]
     return {
         "understood": understood,
         "records": int(used.size),
@@ -270,8 +264,8 @@ def _subject(data: AuditData, understood: str) -> dict:
             _perplexities(data)
             if data.tokens is not None
             else {
-                "accuracy_members": float(right[members & used].mean()),
-                "accuracy_nonmembers": float(right[~members & used].mean()),
+                "accuracy_members": data.accuracy[0],
+                "accuracy_nonmembers": data.accuracy[1],
             }
         ),
         "scale": data.scale,

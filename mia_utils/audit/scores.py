@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.stats import rankdata
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from ..attacks import (
@@ -53,6 +54,21 @@ class Scored:
     @property
     def cross_fitted(self) -> bool:
         return self.fold is not None
+
+    @property
+    def ranking(self) -> np.ndarray:
+        """Scores that compare over all records, float64 (N,), NaN where not judged.
+
+        Halves of a cross-fitted attack have a scale of their own: there the scores become mid-ranks
+        within the half, as shares of it.
+        """
+        if self.fold is None:
+            return self.scores
+        found = np.full(self.scores.size, np.nan)
+        for half in (0, 1):
+            rows = (self.fold == half) & ~np.isnan(self.scores)
+            found[rows] = (rankdata(self.scores[rows]) - 0.5) / max(1, rows.sum())
+        return found
 
 
 @dataclass(frozen=True)

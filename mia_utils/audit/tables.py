@@ -153,11 +153,11 @@ def numbered(table: Table, prefixes: tuple[str, ...]) -> tuple[np.ndarray, tuple
     InputError
         If a column holds texts, or some suffixes are numbers and others are not.
     """
-    for prefix in prefixes:
-        pattern = re.compile(rf"{re.escape(prefix)}[_.:\[]?(.+?)\]?$", re.DOTALL | re.IGNORECASE)
-        found = {
-            name: match[1] for name in table if (match := pattern.match(name)) and name != prefix
-        }
+    for prefix in sorted(prefixes, key=len, reverse=True):  # proba_0 is no prob of a class a_0
+        pattern = re.compile(
+            rf"{re.escape(prefix)}(?:[_.:\[](.+?)\]?|(\d+))$", re.DOTALL | re.IGNORECASE
+        )
+        found = {name: match[1] or match[2] for name in table if (match := pattern.match(name))}
         if not found:
             continue
         numbers = [suffix.isdecimal() for suffix in found.values()]

@@ -75,7 +75,7 @@ def verdict(
     p = figure["p_adjusted"]
     leaking = [g for g in groups if g["p_adjusted"] is not None and g["p_adjusted"] <= alpha]
     differs = any(f.name == "difference" and f.severity == CAUTION for f in findings)
-    broken = [f for f in findings if f.severity == CAUTION and f.name in ("answers", "design")]
+    broken = [f for f in findings if f.severity == CAUTION and f.name == "design"]
     outcome = LEAKS if p <= alpha or leaking else NONE_FOUND
     if broken:
         outcome = CANNOT_TELL
@@ -100,7 +100,7 @@ def verdict(
         ]
     elif p <= alpha:
         sentences = [
-            _who(row, texts) + _what(row, figure, kind, texts),
+            _who(row, texts) + _what(figure, kind, texts),
             _how_sure(row, figure, kind),
         ]
     elif leaking:
@@ -113,8 +113,8 @@ def verdict(
             f"{first['group']!r} from others better than chance.",
             (
                 f"There a training record looks more like one than an outsider does with probability "
-                f"{first['auc']:.3f} ({first['low']:.3f} to {first['high']:.3f}; chance: 0.5; p = "
-                f"{first['p_adjusted']:.2g}, corrected for all groups)."
+                f"{first['auc']:.3f} ({first['low']:.3f} to {first['high']:.3f}; chance: 0.5; "
+                f"{p_value(first['p_adjusted'])}, corrected for all groups)."
             ),
         ]
     else:
@@ -144,24 +144,41 @@ def _who(row: dict, texts: bool, *, start: bool = True) -> str:
     return (asks[0].upper() if start else asks[0]) + asks[1:] + " can "
 
 
-def _what(row: dict, figure: dict, kind: str, texts: bool) -> str:
+def _what(figure: dict, kind: str, texts: bool) -> str:
     record = "that text" if texts else "that person's record"
     if kind == "auc":
         return (
             f"find out better than by guessing whether {record} was used to train it: a "
             "training record looks more like one than an outsider does with probability "
-            f"{figure['value']:.3f} (at least {figure['low_all']:.3f}; guessing: 0.5)."
+            f"{figure['value']:.3f} ({_limit(figure['low_all'], 0.5, beyond)}guessing: 0.5)."
         )
+    limit = _limit(figure["low_all"], figure["fpr"], lambda low, _: percent(low)).rstrip("; ")
     return (
-        f"recognise {percent(figure['value'])} of the {'texts' if texts else 'records'} it was trained on (at least "
-        f"{percent(figure['low_all'])}), if they accept to be wrong about "
+        f"recognise {percent(figure['value'])} of the {'texts' if texts else 'records'} it was "
+        f"trained on{f' ({limit})' if limit else ''}, if they accept to be wrong about "
         f"{_one_in(figure['fpr'])} outsiders."
+    )
+
+
+def _limit(low: float, chance: float, shown) -> str:
+    """Where the limit lies above what chance gives; else the test alone has shown something."""
+    return f"at least {shown(low, chance)}; " if low > chance else ""
+
+
+def beyond(value: float, chance: float) -> str:
+    """A number above `chance`, with three decimals or so many more that it is seen to be above.
+
+    >>> beyond(0.5183, 0.5), beyond(0.50041, 0.5)
+    ('0.518', '0.5004')
+    """
+    return next(
+        (text for n in range(3, 16) if float(text := f"{value:.{n}f}") > chance), repr(value)
     )
 
 
 def _how_sure(row: dict, figure: dict, kind: str) -> str:
     chance = (
-        f"that this is chance is ruled out at the 1 % level (p = {figure['p_adjusted']:.1g}, "
+        f"that this is chance is ruled out at the 1 % level ({p_value(figure['p_adjusted'])}, "
         f"corrected for all that was looked at; attack: {row['title']})"
     )
     if kind == "auc":
@@ -188,9 +205,9 @@ def _nothing(rows, tests: int, references: int, alpha: float, p: float) -> list[
     count = len(rows)
     return [
         (
-            f"No leakage was found: none of {count} attack{'s' if count != 1 else ''} ({with_them}) "
-            f"tells the training records from others at the 1 % level (smallest p = {p:.2g}, corrected "
-            f"for {tests} tests)."
+            f"No leakage was found: {f'none of {count} attacks' if count > 1 else 'the one attack'} "
+            f"({with_them}) {'tells' if count > 1 else 'does not tell'} the training records from "
+            f"others at the 1 % level (smallest {p_value(p)}, corrected for {tests} tests)."
         ),
         (
             f"With {plan['members']:,} members and {plan['nonmembers']:,} non-members this design could "
@@ -198,6 +215,14 @@ def _nothing(rows, tests: int, references: int, alpha: float, p: float) -> list[
             "persons, and better attacks are not ruled out."
         ),
     ]
+
+
+def p_value(p: float) -> str:
+    """
+    >>> p_value(0.0096), p_value(0.0), p_value(1.0)
+    ('p = 0.0096', 'p < 1e-300', 'p = 1')
+    """
+    return f"p = {p:.2g}" if p > 0 else "p < 1e-300"
 
 
 def percent(share: float) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError
+from ..errors import InputError, InputWarning
 from .options import a_path, at_least
 
 FAILED = 3
@@ -233,6 +233,14 @@ def _of_model(arguments: argparse.Namespace, tell):
         arguments.data, classes=arguments.classes, groups=arguments.groups, size=arguments.size
     )
     tell(repr(material.pool))
+    if arguments.weights and not (arguments.classes or _names(material.pool.classes) is None):
+        names = ", ".join(material.pool.classes[:5])
+        warnings.warn(
+            f"the model's outputs are taken in the order of the classes' names (first {names}); if "
+            "they stand in another, write --classes in the order of the outputs",
+            InputWarning,
+            stacklevel=1,
+        )
     members = material.members
     if arguments.members is not None:
         if members is not None:

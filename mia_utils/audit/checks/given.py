@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ...arrays import rows_of
+from ...errors import InputError
+from ...evaluation import auc_interval
 from ...outputs import Outputs
 from ...reading import doubts
 from ...signals import log_softmax
@@ -20,18 +22,7 @@ def answers(data: AuditData, shadows: Outputs | None, seed: int) -> Found:
         if outputs is not None:
             for text in doubts(outputs):
                 yield STOP, role + text, "Mend the file"
-    if data.tokens is not None:
-        inside, outside = kinds(data.outputs)
-        rows = np.concatenate([inside, outside])
-        truth = np.repeat([True, False], [inside.size, outside.size])
-        loss = -data.outputs.logits[0][rows, 1].astype(np.float64)
-        if inside.size and outside.size and auc_p_value(loss, truth, seed) <= ALPHA:
-            yield (
-                STOP,
-                f"members have a higher perplexity ({perplexity(data, inside):.3g}) than others "
-                f"({perplexity(data, outside):.3g}): were they swapped?",
-                "Write members=~members if so",
-            )
+    yield from _swapped(data, seed)
     if data.scale == "probabilities":
         probabilities = _part(data.outputs, SAMPLE, seed)
         tied = float((probabilities.max(axis=1) > -1e-7).mean())
@@ -39,6 +30,39 @@ def answers(data: AuditData, shadows: Outputs | None, seed: int) -> Found:
         if tied >= 0.01:
             text += f" ({tied:.0%} of the answers are certain to seven digits)"
         yield NOTE, text, "Give logits where the model has them"
+
+
+def _swapped(data: AuditData, seed: int) -> Found:
+    """A loss that is higher on members than on others."""
+    inside, outside = kinds(data.outputs)
+    if not (inside.size and outside.size):
+        return
+    if data.tokens is None:  # all of a language model's: the mean over them is said
+        inside, outside = (sample(rows, SAMPLE, seed) for rows in (inside, outside))
+    rows = np.concatenate([inside, outside])
+    truth = np.repeat([True, False], [inside.size, outside.size])
+    answers = rows_of(data.outputs.logits[0], rows)
+    if data.tokens is not None:
+        loss = -answers[:, 1].astype(np.float64)
+    else:
+        loss = -log_softmax(answers)[np.arange(rows.size), data.outputs.labels[rows]]
+    if auc_p_value(loss, truth, seed) > ALPHA:
+        return
+    if data.tokens is not None:
+        found = (
+            f"members have a higher perplexity ({perplexity(data, inside):.3g}) than others "
+            f"({perplexity(data, outside):.3g})"
+        )
+    else:
+        found = (
+            "members have a higher loss than others (a member's is the higher one with probability "
+            f"{auc_interval(loss, truth).value:.3f})"
+        )
+    yield (
+        STOP,
+        f"{found}: were they swapped?",
+        "Write members=~members if so; a defense that raises the loss of members does it, too",
+    )
 
 
 def _part(outputs: Outputs, most: int, seed: int) -> np.ndarray:
@@ -50,10 +74,15 @@ def _part(outputs: Outputs, most: int, seed: int) -> np.ndarray:
 def numbers(data: AuditData, shadows: Outputs | None, seed: int) -> Found:
     """Too few records for the rates that are asked."""
     inside, outside = kinds(data.outputs)
+    if not (inside.size and outside.size):
+        raise InputError(
+            f"{_these(inside.size, 'member')} and {_these(outside.size, 'non-member')} are to be "
+            "judged; expected some of each, 1,000 for a rate of 1 %"
+        )
     if min(inside.size, outside.size) < 10:
         yield (
             STOP,
-            f"{inside.size} members and {outside.size} non-members are to be judged",
+            f"{_these(inside.size, 'member')} and {_these(outside.size, 'non-member')} are to be judged",
             "Give at least 10 of each; 1,000 of each for a rate of 1 %",
         )
         return
@@ -75,6 +104,15 @@ def classes(data: AuditData, shadows: Outputs | None, seed: int) -> Found:
         shown = ", ".join(repr(data.classes[c]) for c in empty[:SHOWN])
         yield (
             NOTE,
-            f"{empty.size} of {outputs.classes} classes have no record, such as {shown}",
+            f"{empty.size} of {outputs.classes} classes {'has' if empty.size == 1 else 'have'} no "
+            f"record, such as {shown}",
             "Is the list of classes the model's?",
         )
+
+
+def _these(count: int, what: str) -> str:
+    """
+    >>> _these(1, "member"), _these(2000, "member")
+    ('1 member', '2,000 members')
+    """
+    return f"{count:,} {what}{'' if count == 1 else 's'}"

@@ -18,6 +18,7 @@ from ..measure import auc_p_value
 from .finding import ALPHA, BLIND, CAUTION, SAMPLE, SHOWN, STOP, Found, kinds, sample
 
 _ONE_SIDED = 0.05  # values of a group that may be all of one kind by chance
+_FEW = 20  # records, below which nothing is learned from them
 _WIDTH = 16  # dimensions to which answers are projected for the search of neighbours
 
 
@@ -30,7 +31,7 @@ def blind(data: AuditData, seed: int = 0) -> tuple[float, float, float, float] |
     """
     outputs = data.outputs
     inside, outside = (sample(rows, SAMPLE, seed) for rows in kinds(outputs))
-    if min(inside.size, outside.size) < 20:
+    if min(inside.size, outside.size) < _FEW:
         return None
     rows = np.concatenate([inside, outside])
     truth = np.repeat([True, False], [inside.size, outside.size])
@@ -42,7 +43,7 @@ def blind(data: AuditData, seed: int = 0) -> tuple[float, float, float, float] |
     categories = [np.unique(c).size <= 255 for c in columns]
     features = data.features if data.tokens is None else data.tokens.lengths[:, None]
     if features is not None:
-        x = np.hstack([x, np.asarray(features[rows], dtype=float)])
+        x = np.hstack([x, _known(np.asarray(features[rows], dtype=float))])
         categories += [False] * features.shape[1]
     if not x.shape[1]:
         return None
@@ -60,6 +61,12 @@ def blind(data: AuditData, seed: int = 0) -> tuple[float, float, float, float] |
     for _, part in folds.split(x, truth):
         scores[part] = (rankdata(guesses[part]) - 0.5) / part.size
     return _judged(scores, truth, seed)
+
+
+def _known(features: np.ndarray) -> np.ndarray:
+    """The same; of a column with hardly a value whether there is one: trees cannot cut it."""
+    there = ~np.isnan(features)
+    return np.where(there.sum(axis=0) < _FEW, there, features)
 
 
 def _judged(scores, truth: np.ndarray, seed: int) -> tuple[float, float, float, float]:
@@ -133,7 +140,7 @@ def duplicates(data: AuditData, shadows: Outputs | None, seed: int) -> Found:
                 STOP if share > 0.05 * outside.size else CAUTION,
                 (
                     f"{share} non-members have the same content as a member, such as "
-                    f"{data.names[outside[np.isin(content[outside], both)][0]]!r}"
+                    f"{str(data.names[outside[np.isin(content[outside], both)][0]])!r}"
                 ),
                 "Such records are no non-members: leave them out",
             )
@@ -145,7 +152,8 @@ def duplicates(data: AuditData, shadows: Outputs | None, seed: int) -> Found:
                 CAUTION,
                 (
                     f"{count} of {looked} non-members have answers next to a member's, such as "
-                    f"{data.names[example[0]]!r} beside {data.names[example[1]]!r}: they may be copies"
+                    f"{str(data.names[example[0]])!r} beside {str(data.names[example[1]])!r}: they may "
+                    "be copies"
                 ),
                 "Compare their content; leave copies out",
             )
@@ -163,7 +171,7 @@ def _contents(data: AuditData) -> np.ndarray | None:
 def _near(data: AuditData, inside, outside, seed: int):
     """Non-members whose answers lie a thousand times nearer to a member's than is usual."""
     a, b = sample(inside, SAMPLE, seed), sample(outside, SAMPLE, seed)
-    if min(a.size, b.size) < 20:
+    if min(a.size, b.size) < _FEW:
         return None
     logits = data.outputs.logits[0]
     x, y = (rows_of(logits, rows).astype(np.float64) for rows in (a, b))
