@@ -7,7 +7,9 @@ import torch
 from mia_utils import (
     BoundaryAttack,
     Outputs,
+    Pool,
     TrainConfig,
+    balanced_masks,
     load_dataset,
     load_model,
     quarter_masks,
@@ -113,3 +115,39 @@ def test_what_cannot_be_attacked_is_refused(trained):
         GradientAttack(pool, features="all", store=store).fit()
     with pytest.raises(InputError, match="without names"):
         GradientAttack(pool, store=store).score(target.replace(names=()))
+
+
+def test_the_last_layer_is_the_one_that_is_used_last(tmp_path, monkeypatch):
+    (tmp_path / "turned.py").write_text(
+        "import torch\n\n\n"
+        "class Turned(torch.nn.Module):\n"
+        "    def __init__(self, size, classes):\n"
+        "        super().__init__()\n"
+        "        self.head = torch.nn.Linear(8, classes)\n"
+        "        self.body = torch.nn.Linear(size, 8)\n"
+        "        self.norm = torch.nn.LayerNorm(8)\n\n"
+        "    def forward(self, x):\n"
+        "        return self.head(self.norm(self.body(x)).relu())\n\n\n"
+        "class Bare(torch.nn.Module):\n"
+        "    def __init__(self, size, classes):\n"
+        "        super().__init__()\n"
+        "        self.w = torch.nn.Parameter(torch.randn(size, classes) / 10)\n\n"
+        "    def forward(self, x):\n"
+        "        return x @ self.w\n\n\n"
+        "def turned(shape, classes):\n    return Turned(shape[0], classes)\n\n\n"
+        "def bare(shape, classes):\n    return Bare(shape[0], classes)\n",
+        encoding="utf-8",
+    )
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    pool = Pool.from_arrays("rows", rng.normal(size=(40, 5)).astype(np.float32), np.arange(40) % 3)
+    masks = balanced_masks(40, models=2, seed=0)
+    config, store = TrainConfig(epochs=2), tmp_path / "store"
+    outputs = train(pool, masks, "turned:turned", config, store=store, jobs=1, progress=False)
+    attack = GradientAttack(pool, features="last_layer", store=store)
+    norms, names = gradient_norms(outputs.names[0], pool, outputs.ids, outputs.labels, store)
+    head = norms[:, names.index("head.weight")]
+    np.testing.assert_allclose(attack.score(outputs)[0], -head, rtol=1e-6)
+    bare = train(pool, masks, "turned:bare", config, store=store, jobs=1, progress=False)
+    with pytest.raises(InputError, match="no layer with a weight matrix"):
+        attack.score(bare)

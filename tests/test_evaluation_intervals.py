@@ -298,3 +298,8 @@ def test_mean_and_prediction_intervals():
         for function in (mean_interval, prediction_interval):
             with pytest.raises(InputError):
                 function(bad)
+
+
+def test_a_missing_figure_is_told_before_how_few_there_are():
+    with pytest.raises(InputError, match="values hold NaN"):
+        mean_interval([1.0, np.nan])

@@ -127,8 +127,9 @@ def test_small_numbers_are_not_zero(monkeypatch, capsys):
         "2",
     )
     words = said["time"].split()
-    hours, wall = float(words[0]), float(words[2])
-    assert 0 < wall < hours and "2 workers" in said["time"]
+    hours, seconds = float(words[0]), float(words[2])
+    assert words[3] == "s" and seconds == pytest.approx(3600 * hours / 2, rel=0.6)
+    assert "2 workers" in said["time"] and said["training"].startswith("mlp, 10 members, 1 epochs")
     assert float(said["memory"].split()[0]) > 0 and float(said["disk"].split()[0]) > 0
 
 

@@ -411,3 +411,9 @@ def test_the_dp_curve_is_the_trade_off_of_randomised_response():
 def test_questions_without_an_answer(call, word):
     with pytest.raises(InputError, match=word):
         call()
+
+
+@pytest.mark.parametrize("rate", [-0.1, 1.5, np.nan])
+def test_a_rate_beyond_all_rates_has_no_bound(rate):
+    with pytest.raises(InputError, match="fpr holds .*expected rates in"):
+        dp_curve([0.1, rate], 1.0)

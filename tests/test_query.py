@@ -8,6 +8,7 @@ import pytest
 from mia_utils import (
     InputError,
     LiRA,
+    Outputs,
     Pool,
     TrainConfig,
     balanced_masks,
@@ -15,6 +16,7 @@ from mia_utils import (
     query,
     train,
 )
+from mia_utils.defenses import temperature, top_k
 
 CONFIG = TrainConfig(epochs=2, batch_size=16)
 
@@ -140,3 +142,15 @@ def test_mistaken_inputs_are_named(pool, outputs, store, tmp_path):
         query(outputs, pool, lambda records: records[..., 0], store=store)
     with pytest.raises(InputError, match="no model .* train it first"):
         query(outputs, pool, "flip", store=tmp_path)
+
+
+def test_masked_answers_cannot_be_asked_again_as_if_they_were_the_models(pool, store, outputs):
+    masked = top_k(outputs, 1)
+    assert masked.masked and masked.select(models=[0]).masked and not outputs.masked
+    with pytest.raises(InputError, match="query the answers before the mask"):
+        query(masked, pool, "flip", store=store)
+
+
+def test_masked_answers_stay_so_in_a_file(outputs, tmp_path):
+    for each in (outputs, temperature(outputs, 2.0)):
+        assert Outputs.load(each.save(tmp_path / "a.npz")).masked == each.masked

@@ -88,7 +88,7 @@ def test_no_two_models_have_the_same_line(tmp_path, capsys):
     train(pool, one, "mlp", TrainConfig(epochs=1), seed=7, **options)
     assert mia(store, "list") == 0
     lines = capsys.readouterr().out.splitlines()[:-1]
-    settings = {line.partition(" MB  ")[2] for line in lines}
+    settings = {line.partition("B  ")[2] for line in lines}
     assert len(lines) == len(settings) == 5
     text = "\n".join(lines)
     for word in ("seed=0", "seed=7", "lr=0.01", "epochs=1", "noise_multiplier=2.0", "members=32"):

@@ -11,7 +11,17 @@ import pytest
 import torch
 from torch import nn
 
-from mia_utils import DPConfig, InputError, Pool, TrainConfig, training
+from mia_utils import (
+    DPConfig,
+    InputError,
+    Masks,
+    Pool,
+    TrainConfig,
+    balanced_masks,
+    quarter_masks,
+    train,
+    training,
+)
 from mia_utils.arguments import as_integer, as_number
 from mia_utils.training import batches, device, dp, epochs, factory, generators, graphs, models
 from mia_utils.training.accounting import noise_multiplier
@@ -293,7 +303,7 @@ def test_images_that_are_too_small_and_rows_are_refused_by_name(name):
             f"{name} needs images of at least {side}x{side} pixels; got {shape[0]}x{shape[1]}"
         )
     assert said(models.build, name, (7,), 4) == (
-        f"{name} needs images; records of shape (7,) suit 'mlp' alone"
+        f"{name} needs images; records of shape (7,) suit 'mlp', or a module:function"
     )
 
 
@@ -601,3 +611,20 @@ def test_layers_of_torch_and_torchvision_are_replaced_and_ones_own_are_not():
     )
     model.eval()
     assert all(model[n](x) is x for n in "abcd")
+
+
+def test_pools_and_masks_that_cannot_be_trained_on_are_told(tmp_path):
+    rows = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
+    pool, one = (
+        Pool.from_arrays("rows", rows, labels) for labels in (np.arange(40) % 2, np.zeros(40, int))
+    )
+    halves, whole = balanced_masks(40, models=2, seed=0), {"store": tmp_path, "progress": False}
+    assert said(train, one, halves, "mlp", **whole).startswith("pool 'rows' has 1 class; expected")
+    both = quarter_masks(pool.labels, seed=0)
+    assert "masks[0], ...) for the target" in said(train, pool, both, "mlp", **whole)
+    members = np.arange(40)[None] == 3
+    alone = Masks(members, np.ones_like(members))
+    stopping = TrainConfig(epochs=2, early_stopping=1)
+    assert "a model has 1; expected at least 2" in said(
+        train, pool, alone, "mlp", stopping, **whole
+    )

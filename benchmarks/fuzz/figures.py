@@ -126,7 +126,6 @@ FIGURES = {
         },
         negative=("level",),
         blank=("level",),
-        truths=("level",),
         also={"curve": ("curves", "loss"), **_LEVELS},
     ),
     "bands, mapping": Call(

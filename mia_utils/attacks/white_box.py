@@ -93,6 +93,30 @@ def gradient_norms(
     return np.concatenate(rows), list(parameters)
 
 
+def _last_matrix(name: str, pool: Pool, store) -> str:
+    """The weight matrix of the layer that a record meets last, in whatever order they are defined."""
+    import torch
+
+    from ..engine.load import load_model
+    from ..training.batches import Loader
+    from ..training.epochs import score
+
+    model = load_model(name, store)[0]
+    met: list[str] = []
+    for path, layer in model.named_modules():
+        weight = getattr(layer, "weight", None)
+        if isinstance(weight, torch.nn.Parameter) and weight.ndim > 1:
+            own = f"{path}.weight".lstrip(".")
+            layer.register_forward_hook(lambda *_, own=own: met.append(own))
+    score(model, Loader(pool.records[:1], pool.labels[:1], "cpu"))
+    if not met:
+        raise InputError(
+            f"model {name} has no layer with a weight matrix of its own; expected one for "
+            'features="last_layer": choose "norm"'
+        )
+    return met[-1]
+
+
 def _total(log_norms: np.ndarray) -> np.ndarray:
     return 0.5 * np.logaddexp.reduce(2 * log_norms, axis=1)
 
@@ -107,7 +131,7 @@ class GradientAttack(StoredModelAttack):
         The records.
     features : "norm", "last_layer" or "all"
         "norm": the score is minus the log norm of the whole gradient. "last_layer": that of the
-        last weight matrix. "all": a logistic regression, fitted on shadow models, on the log norms
+        weight matrix that is used last. "all": a logistic regression, fitted on shadow models, on the log norms
         of every parameter tensor and the margin.
     store : path or Store, default $MIA_STORE or ~/.cache/mia/store
 
@@ -173,10 +197,11 @@ class GradientAttack(StoredModelAttack):
         """Of the model's evaluated records: (n, P + 1) for "all", else the one norm (n,)."""
         used = outputs.evaluated[model]
         ids, labels = outputs.ids[used], outputs.labels[used]
-        norms, names = gradient_norms(outputs.names[model], self.pool, ids, labels, self.store)
+        name = outputs.names[model]
+        norms, names = gradient_norms(name, self.pool, ids, labels, self.store)
         if self.features == "norm":
             return _total(norms)
         if self.features == "last_layer":
-            return norms[:, [n.endswith("weight") for n in names]][:, -1]
+            return norms[:, names.index(_last_matrix(name, self.pool, self.store))]
         phi = signals.margin(outputs.logits[model][used], labels)
         return np.column_stack([norms, phi])

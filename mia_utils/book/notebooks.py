@@ -66,7 +66,8 @@ def find_chapter(name: str | os.PathLike, root: str | os.PathLike = ".") -> Path
     if not known:
         raise InputError(
             f"no notebook {name}: there are no chapters in {where.absolute()}; call mia in the "
-            "folder of the book's repository, or name a file, such as path/to/chapter.ipynb"
+            "folder of the book's repository, say where that is (--root DIR), or name a file, such as "
+            "path/to/chapter.ipynb"
         )
     titles = ", ".join(path.stem for path in known)
     raise InputError(f"no notebook {name}; the chapters in {where} are: {titles}")

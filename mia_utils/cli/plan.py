@@ -21,14 +21,16 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--classes", type=count, help="with --shape")
     parser.add_argument("--records", type=count, help="of the pool, default all")
     parser.add_argument("--members", type=count, help="of one training set, default a quarter")
-    parser.add_argument("--architecture", default="cnn")
+    parser.add_argument("--architecture", default="cnn", help="default cnn")
     parser.add_argument("--models", type=count, default=2, help="default 2: target and shadow")
     parser.add_argument(
         "--seed", type=at_least(0), help="count what the store has of this seed's quarters"
     )
-    parser.add_argument("--epochs", type=count, default=50)
-    parser.add_argument("--batch-size", type=count, default=128)
-    parser.add_argument("--precision", default="fp32", choices=["fp32", "bf16", "auto"])
+    parser.add_argument("--epochs", type=count, default=50, help="default 50")
+    parser.add_argument("--batch-size", type=count, default=128, help="default 128")
+    parser.add_argument(
+        "--precision", default="fp32", choices=["fp32", "bf16", "auto"], help="default fp32"
+    )
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     parser.add_argument("--workers", type=count, default=1, help="at a time, for the wall time")
     parser.add_argument("--data", type=a_path, metavar="DIR", help="data sets, else MIA_DATA")
@@ -104,6 +106,16 @@ def _given_speed() -> float | None:
     return value
 
 
+def _time(hours: float) -> str:
+    """
+    >>> _time(0.0003), _time(0.5), _time(12.345)
+    ('1.1 s', '30 min', '12.35 hours')
+    """
+    if hours < 1 / 40:
+        return f"{3600 * hours:.2g} s"
+    return f"{60 * hours:.0f} min" if hours < 2 else f"{hours:.2f} hours"
+
+
 def _short(value: float) -> str:
     """
     >>> _short(12.345), _short(0.0003)
@@ -121,6 +133,7 @@ def _plan(arguments: argparse.Namespace) -> int:
     config = TrainConfig(epochs=arguments.epochs, batch_size=arguments.batch_size)
     stored = _stored(arguments, config, precision, device)
     given = _given_speed()
+    members = arguments.members or max(1, records // 4)
     try:
         speed = given or calibrate(
             arguments.architecture,
@@ -135,7 +148,7 @@ def _plan(arguments: argparse.Namespace) -> int:
             shape,
             classes,
             records=records,
-            members=arguments.members or max(1, records // 4),
+            members=members,
             models=arguments.models,
             stored=stored,
             config=config,
@@ -150,13 +163,17 @@ def _plan(arguments: argparse.Namespace) -> int:
     unit = "device-hours" if given else "GPU-hours" if device == "cuda" else "core-hours"
     where = "MIA_FLOPS" if given else f"measured on {describe(device)}"
     workers = arguments.workers
+    print(
+        f"training    {arguments.architecture}, {members:,} members, {config.epochs} epochs in "
+        f"batches of {config.batch_size}"
+    )
     print(f"models      {cost.models}, in the store {stored}, to train {cost.missing}")
     print(
         f"one model   {cost.flops:.3g} FLOPs, at {speed / 1e9:.1f} GFLOP/s ({precision}, {where})"
     )
     print(
-        f"time        {_short(cost.hours)} {unit}, {_short(cost.hours / workers)} hours with {workers} "
-        f"worker{'s' * (workers > 1)}"
+        f"time        {_short(cost.hours)} {unit}, {_time(cost.hours / workers)} with "
+        f"{workers} worker{'s' * (workers > 1)}"
     )
     print(f"memory      {_short(cost.memory / 2**30)} GB a worker")
     print(f"disk        {_short(cost.disk / 2**30)} GB")

@@ -82,7 +82,7 @@ def _opened(arguments: argparse.Namespace) -> Store:
 def _line(item: Stored) -> str:
     """One line that no two models share."""
     day = time.strftime("%Y-%m-%d %H:%M", time.localtime(item.written))
-    start = f"{item.name}  {day}  {item.size / 2**20:8.1f} MB"
+    start = f"{item.name}  {day}  {_amount(item.size):>10}"
     if item.kind != "model":
         return f"{start}  {item.kind}"
     record = item.record

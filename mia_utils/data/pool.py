@@ -289,9 +289,10 @@ def _labels(
     if low < 0 or high >= len(classes):
         wrong = low if low < 0 else high
         first = int(np.flatnonzero(labels == wrong)[0])
+        expected = f"0 to {len(classes) - 1} for {len(classes)} classes"
         raise InputError(
-            f"label {wrong} of record {first} is out of range; expected 0 to {len(classes) - 1} "
-            f"for {len(classes)} classes"
+            f"label {wrong} of record {first} is out of range; expected "
+            f"{expected if classes else 'numbers from 0 on'}"
         )
     return labels.astype(np.int64, copy=False), classes
 

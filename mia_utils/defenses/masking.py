@@ -28,7 +28,7 @@ def _each(outputs: Outputs, mask: Callable[[np.ndarray], np.ndarray]) -> Outputs
     masked = np.empty(outputs.logits.shape, np.float32)
     for model, logits in enumerate(outputs.logits):
         masked[model] = mask(logits)
-    return outputs.replace(logits=masked)
+    return outputs.replace(logits=masked, masked=True)
 
 
 def top_k(outputs: Outputs, k: int) -> Outputs:
@@ -108,8 +108,9 @@ def temperature(outputs: Outputs, value: float) -> Outputs:
 def noise(outputs: Outputs, scale: float, *, on: str = "logits", seed: int = 0) -> Outputs:
     """Gaussian noise on the released answer, as large as the label allows.
 
-    The noise of a record is drawn once, so that asking again averages nothing away. Where it would
-    change the label, the label's class is put just above the others.
+    The noise is drawn from a model's whole answers: the same question gets the same noise. Whoever
+    asks about a record among others again gets another draw, and can average them away. Where noise
+    would change the label, the label's class is put just above the others.
 
     Parameters
     ----------
@@ -127,7 +128,7 @@ def noise(outputs: Outputs, scale: float, *, on: str = "logits", seed: int = 0) 
     arguments.seed(seed)
 
     def mask(logits: np.ndarray) -> np.ndarray:
-        # From the answers themselves: another model's noise is another, the same answer's the same.
+        # From the answers themselves: another model's noise is another, that of the same is the same.
         own = zlib.crc32(np.ascontiguousarray(logits).tobytes())
         drawn = np.random.default_rng([seed, own]).normal(0.0, scale, logits.shape)
         if on == "probabilities":

@@ -55,7 +55,7 @@ def memguard(outputs: Outputs, *, budget: float = 0.5, seed: int = 0) -> Outputs
                 f"neither members nor evaluated; MemGuard's defender needs {_FEWEST} of each"
             )
         masked[model] = _masked(logits, _guard(logits, inside, apart, seed), budget, seed)
-    return outputs.replace(logits=masked)
+    return outputs.replace(logits=masked, masked=True)
 
 
 def _guard(logits: np.ndarray, inside: np.ndarray, apart: np.ndarray, seed: int) -> MLP:

@@ -56,10 +56,15 @@ def query(
     Raises
     ------
     InputError
-        If the outputs carry no names, the pool is another one, the transform is unknown or does
-        not suit the records, or a model is not in the store.
+        If the outputs carry no names or are masked, the pool is another one, the transform is
+        unknown or does not suit the records, or a model is not in the store.
     """
     check_stored(outputs, pool, "query")
+    if outputs.masked:
+        raise InputError(
+            "query got masked answers, and the store holds the model without its mask; query the "
+            "answers before the mask, and mask what comes back: mask(query(plain, pool, ...))"
+        )
     arguments.seed(seed)
     change = _named(transform, pool, seed)
     store = Store.of(store)

@@ -158,6 +158,13 @@ def check_masks(masks: Masks, pool: Pool) -> tuple[np.ndarray, np.ndarray]:
         If they are no masks of that pool, or it is no pool, or a model has no member.
     """
     arguments.instance("pool", pool, Pool, "a Pool, as load_dataset gives it")
+    if len(pool.classes) < 2:
+        raise InputError(f"pool {pool.name!r} has 1 class; expected at least 2 to tell apart")
+    if isinstance(masks, tuple) and any(isinstance(part, tuple) for part in masks):
+        raise InputError(
+            "masks are several Masks, as quarter_masks gives them; expected one: write "
+            "train(pool, masks[0], ...) for the target, masks[1] for the shadow models"
+        )
     if not (isinstance(masks, tuple) and len(masks) == 2):
         raise InputError(
             f"masks are a {type(masks).__name__}; expected Masks(members, evaluated), as "

@@ -40,12 +40,16 @@ def dp_curve(fpr: np.ndarray, epsilon: float, delta: float = 0.0) -> np.ndarray:
     Raises
     ------
     InputError
-        If epsilon is negative or no number, or delta is not in [0, 1).
+        If a rate is not in [0, 1], epsilon is negative or no number, or delta is not in [0, 1).
 
     >>> round(float(dp_curve(0.1, 0.0)), 12)
     0.1
     """
     fpr = as_numbers(fpr, "fpr").astype(np.float64)
+    if not ((fpr >= 0) & (fpr <= 1)).all():
+        raise InputError(
+            f"fpr holds {fpr[~((fpr >= 0) & (fpr <= 1))][0]:g}; expected rates in [0, 1]"
+        )
     _check_delta(delta)
     arguments.number("epsilon", epsilon, "a number >= 0", 0, math.inf, closed="low high")
     if math.isinf(epsilon):

@@ -384,13 +384,13 @@ def _log_choose(n, k):
 def _spread(values, level: float) -> tuple[float, float, int]:
     alpha = check_level(level)
     values = as_numbers(values, "values").astype(np.float64)
+    if not np.isfinite(values).all():
+        raise InputError("values hold NaN or infinity; expected one finite figure a trained model")
     if values.ndim != 1 or values.size < 3:
         raise InputError(
             f"{values.size} value(s) of shape {values.shape}; an interval over trained models "
             "needs at least 3, one a model"
         )
-    if not np.isfinite(values).all():
-        raise InputError("values hold NaN or infinity; expected one finite figure a trained model")
     n = values.size
     return float(values.mean()), float(t.isf(alpha / 2, n - 1) * values.std(ddof=1)), n
 

@@ -273,7 +273,7 @@ def evaluate(
     threshold : float or float (models,), optional
         Call members the records with score >= threshold. It must have been fixed before these
         records were seen (by hand or on shadow models). By default it is the attack's own; scores
-        alone have none, and then the accuracies are None.
+        alone have none, and then the accuracies are `NotMeasured`.
     fprs : sequence of floats in (0, 1]
         The false-positive rates at which true-positive rates are reported.
     level : float

@@ -56,7 +56,9 @@ def bands(
         )
     height = np.nan
     if level is not None:
-        height = given.several_numbers([level[1]], "level", finite=False)[0]
+        name, height = level
+        if height == height:
+            height = given.number(height, "level")
     if ax is None:
         _, ax = plt.subplots(figsize=(5.0, 3.8), layout="constrained")
     styles = line_styles(curves)
@@ -68,7 +70,7 @@ def bands(
             low, high = values[known].min(axis=1), values[known].max(axis=1)
             ax.fill_between(at[known], low, high, color=style["color"], alpha=0.15, linewidth=0)
     if level is not None:
-        ax.axhline(height, color=FAINT, linestyle="--", linewidth=1, label=level[0])
+        ax.axhline(height, color=FAINT, linestyle="--", linewidth=1, label=name)
     ax.set_xscale("log", base=2)
     ax.set_xticks(at, [f"{value:g}" for value in at])
     ax.minorticks_off()

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from ..errors import InputError
 from .regularizer import Regularizer
 
 
@@ -22,6 +23,11 @@ class EarlyStopping(Regularizer):
 
     def held_out(self, members: np.ndarray, seed: int) -> np.ndarray:
         index = np.flatnonzero(members)
+        if index.size < 2:
+            raise InputError(
+                "early_stopping holds a tenth of a model's members out, and a model has 1; expected at "
+                "least 2"
+            )
         chosen = np.random.default_rng([seed, 1]).permutation(index)[: max(1, len(index) // 10)]
         held = np.zeros_like(members)
         held[chosen] = True

@@ -95,7 +95,8 @@ def _sources(architecture: str) -> dict[str, str]:
     if spec is None or not spec.has_location:
         raise InputError(
             f"architecture {architecture!r} cannot be imported: no module file {module_name!r} in "
-            f"{Path.cwd()} or on Python's path; {SIGNATURE}"
+            f"{Path.cwd()} or on Python's path"
+            f"{' (a module is named without .py)' if module_name.endswith('.py') else ''}; {SIGNATURE}"
         )
     found: dict[str, str] = {}
     waiting = [spec]

@@ -22,7 +22,9 @@ _CIFAR_STEM_BELOW = 128  # pixels: smaller images keep their resolution through 
 def _need(shape: tuple[int, ...], name: str, smallest: int) -> tuple[int, int, int]:
     """Height, width and channels, or a clear word why `name` cannot take this shape."""
     if len(shape) != 3:
-        raise InputError(f"{name} needs images; records of shape {shape} suit 'mlp' alone")
+        raise InputError(
+            f"{name} needs images; records of shape {shape} suit 'mlp', or a module:function"
+        )
     if min(shape[:2]) < smallest:
         raise InputError(
             f"{name} needs images of at least {smallest}x{smallest} pixels; got {shape[0]}x{shape[1]}"
