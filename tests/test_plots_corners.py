@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mia_utils import plots
+from mia_utils import InputError, plots
 from mia_utils.plots.verdicts import Card, Cards
 
 
@@ -67,3 +67,16 @@ def test_curves_are_drawn_into_axes_that_are_there():
 def test_cards_are_read_as_texts_too():
     card = Card("It leaks", "agrees", "yes", "AUC 0.9.", "less", "1")
     assert repr(Cards((card, card))) == "It leaks: agrees. AUC 0.9.\nIt leaks: agrees. AUC 0.9."
+
+
+def test_the_level_of_bands_has_its_own_name_and_is_a_number():
+    curves = {"loss": np.ones((2, 3))}
+    figure = plots.bands([1, 2], curves, xlabel="x", ylabel="y", level=("chance", 0.5))
+    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == [
+        "loss",
+        "chance",
+    ]
+    for wrong in (np.True_, "0.5", np.inf):
+        with pytest.raises(InputError, match="level"):
+            plots.bands([1, 2], curves, xlabel="x", ylabel="y", level=("chance", wrong))
+    plots.bands([1, 2], curves, xlabel="x", ylabel="y", level=("chance", np.nan))

@@ -56,7 +56,7 @@ def bands(
         )
     height = np.nan
     if level is not None:
-        name, height = level
+        title, height = level
         if height == height:
             height = given.number(height, "level")
     if ax is None:
@@ -70,7 +70,7 @@ def bands(
             low, high = values[known].min(axis=1), values[known].max(axis=1)
             ax.fill_between(at[known], low, high, color=style["color"], alpha=0.15, linewidth=0)
     if level is not None:
-        ax.axhline(height, color=FAINT, linestyle="--", linewidth=1, label=name)
+        ax.axhline(height, color=FAINT, linestyle="--", linewidth=1, label=title)
     ax.set_xscale("log", base=2)
     ax.set_xticks(at, [f"{value:g}" for value in at])
     ax.minorticks_off()
