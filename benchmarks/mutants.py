@@ -48,6 +48,8 @@ WINGS = {
         "parallel",
         "memguard",
         "attacks_label_only",
+        "backend",
+        "workers",
     ],
 }
 """{wing: its tests}, as patterns of tests/test_NAME.py."""

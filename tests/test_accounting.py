@@ -100,3 +100,9 @@ def test_a_promise_that_no_noise_keeps_is_refused_in_one_line(accountant):
 
 def test_noise_that_was_asked_for_is_the_noise():
     assert noise_multiplier(DPConfig(noise_multiplier=0.7), 0.1, 60) == 0.7
+
+
+def test_noise_that_is_none_is_told_what_it_may_be():
+    dp = DPConfig(noise_multiplier=1.0, delta=1e-5)
+    with pytest.raises(InputError, match=r"^noise=-1; expected a number >= 0$"):
+        epsilon_of(dp, -1, 0.01, 10)

@@ -163,3 +163,8 @@ def test_robustness_of_a_stored_model(trained):
     scores = AugmentationAttack().score(queries)
     levels = np.unique(scores[outputs.evaluated])
     assert np.isin(np.round(levels * 3), [0, 1, 2, 3]).all() and levels.size > 2
+
+
+def test_what_is_no_array_of_records_is_told_so():
+    with pytest.raises(InputError, match="expected the records of a pool$"):
+        boundary_distance(None, "digits", np.zeros(1, int), np.zeros(1, int))

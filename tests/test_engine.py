@@ -267,3 +267,15 @@ def test_a_private_model_with_norms_is_loaded_as_it_was_trained(pool, masks, tmp
     outputs = train(pool, masks, "normed_net:net", config, store=tmp_path, jobs=1, progress=False)
     again = query(outputs, pool, lambda records: records, store=tmp_path)
     np.testing.assert_allclose(again.logits, outputs.logits, atol=1e-5)
+
+
+def test_a_bar_shows_how_far_the_models_are_unless_nobody_wants_it(pool, masks, tmp_path, capsys):
+    train(pool, masks, "mlp", FAST, store=tmp_path / "a", jobs=1)
+    assert "2/2" in capsys.readouterr().err
+    train(pool, masks, "mlp", FAST, store=tmp_path / "b", jobs=1, progress=False)
+    assert capsys.readouterr().err == ""
+
+
+def test_what_is_no_pool_is_told_what_one_is(masks, tmp_path):
+    with pytest.raises(InputError, match="^pool is 'digits'; expected a Pool, as load_dataset "):
+        train("digits", masks, "mlp", FAST, store=tmp_path)

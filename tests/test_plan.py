@@ -164,3 +164,19 @@ def test_speeds_that_make_no_sense(speed, monkeypatch, capsys):
     monkeypatch.setenv("MIA_FLOPS", speed)
     assert main(["plan", "--dataset", "digits", "--architecture", "mlp"]) == 2
     assert f"MIA_FLOPS='{speed}'" in capsys.readouterr().err
+
+
+def test_a_layer_that_returns_several_things_is_passed_over_in_the_memory():
+    from torch import nn
+
+    from mia_utils.engine.plan import _activations
+
+    class Recurrent(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.lstm, self.head = nn.LSTM(1, 4, batch_first=True), nn.Linear(4, 3)
+
+        def forward(self, x):
+            return self.head(self.lstm(x[:, :, None])[0][:, -1])
+
+    assert _activations(Recurrent(), (6,)) == 3

@@ -154,3 +154,13 @@ def test_masked_answers_cannot_be_asked_again_as_if_they_were_the_models(pool, s
 def test_masked_answers_stay_so_in_a_file(outputs, tmp_path):
     for each in (outputs, temperature(outputs, 2.0)):
         assert Outputs.load(each.save(tmp_path / "a.npz")).masked == each.masked
+
+
+def test_a_shift_is_held_against_the_side_along_which_it_goes(tmp_path):
+    records = np.random.default_rng(0).integers(0, 256, (32, 8, 12, 3), dtype=np.uint8)
+    wide = Pool.from_arrays("wide", records, np.arange(32) % 2)
+    outputs = trained(wide, tmp_path, models=2)
+    assert query(outputs, wide, ("shift", 0, 9), store=tmp_path).logits.shape == (2, 32, 2)
+    for shift in ((9, 0), (-8, 0), (0, 12)):
+        with pytest.raises(InputError, match="transform is"):
+            query(outputs, wide, ("shift", *shift), store=tmp_path)

@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import sys
+import time
 import warnings
 
 import numpy as np
@@ -467,3 +468,17 @@ def test_the_stores_folder(monkeypatch, tmp_path):
     assert Store().root == tmp_path / ".cache/mia/store"
     assert Store("~/models").root == tmp_path / "models"
     assert store_module.Store.of(None).root == Store().root
+
+
+def test_soft_labels_exchanged_under_the_same_size_and_time_are_noticed(tmp_path):
+    store = Store(tmp_path)
+    name = store.put_soft_labels(np.array([[0.5, 0.5], [1, 0]], np.float32))
+    path = store.soft_labels_path(name)
+    store.soft_labels(name)
+    times = path.stat()
+    data = path.read_bytes()
+    time.sleep(0.02)  # the time of a change is as coarse as the system's clock ticks
+    path.write_bytes(data[:-4] + b"\0\0\x80?")
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    with pytest.raises(InputError, match="has changed since it was written"):
+        store.soft_labels(name)
