@@ -48,8 +48,6 @@ WINGS = {
         "parallel",
         "memguard",
         "attacks_label_only",
-        "backend",
-        "workers",
     ],
 }
 """{wing: its tests}, as patterns of tests/test_NAME.py."""

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from mia_utils import (
     ConfidenceAttack,
     CorrectnessAttack,
+    DPConfig,
     EntropyAttack,
     InputError,
     LossAttack,
@@ -247,3 +248,29 @@ def test_a_rounded_answer_does_not_tell_which_of_two_classes_comes_first():
     p = signals.log_softmax(rounding(two, 1).logits[0])
     np.testing.assert_array_equal(np.sort(p), np.tile(np.sort(p[0]), (3, 1)))
     assert signals.correct(p, two.labels).all()
+
+
+@pytest.mark.parametrize("defense", ["stacking", "memguard"])
+def test_a_defense_that_learns_from_members_takes_no_promise(defense):
+    pool = load_dataset("digits").subset(np.arange(60), "few")
+    config = TrainConfig(epochs=1, dp=DPConfig(epsilon=1.0))
+    masks = quarter_masks(pool.labels, seed=0)[0]
+    with pytest.raises(InputError, match=f"(?i){defense} and dp together: .* no epsilon"):
+        train_defended(pool, masks, "mlp", config, defense)
+
+
+@pytest.mark.parametrize("scale", [2.0, 1e4, 1e8])
+def test_noise_of_any_size_leaves_the_label(scale):
+    logits = np.random.default_rng(0).normal(size=(1, 2000, 10)).astype(np.float32)
+    plain = Outputs(logits, np.zeros(2000, int), np.arange(2000) < 9, fingerprint="x")
+    for on in ("logits", "probabilities"):
+        masked = noise(plain, scale, on=on)
+        np.testing.assert_array_equal(masked.logits.argmax(-1), logits.argmax(-1))
+
+
+def test_a_temperature_that_leaves_nothing_is_refused():
+    plain = Outputs(np.eye(3, dtype=np.float32)[None], np.arange(3), [1, 0, 0], fingerprint="x")
+    with pytest.raises(
+        InputError, match="temperature=10000000.0; expected a positive number up to"
+    ):
+        temperature(plain, 1e7)

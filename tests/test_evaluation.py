@@ -538,3 +538,9 @@ def test_every_interval_holds_its_value_at_any_level(level):
 def test_every_reported_figure_has_a_stated_method():
     assert {"auc", "accuracy", "balanced_accuracy", "tpr_at_fpr", "null"} <= METHODS.keys()
     assert all(text.endswith(".") for text in METHODS.values())
+
+
+def test_rates_that_would_have_one_name_are_refused():
+    scores, members = np.arange(60.0), np.arange(60) % 2 == 0
+    with pytest.raises(InputError, match="differ in six digits"):
+        evaluate(scores, members=members, fprs=(0.5, 0.5000001))

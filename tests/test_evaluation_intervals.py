@@ -303,3 +303,8 @@ def test_mean_and_prediction_intervals():
 def test_a_missing_figure_is_told_before_how_few_there_are():
     with pytest.raises(InputError, match="values hold NaN"):
         mean_interval([1.0, np.nan])
+
+
+def test_endless_trials_are_none():
+    with pytest.raises(InputError, match="hits=5.0 of trials=inf"):
+        clopper_pearson(5, np.inf)

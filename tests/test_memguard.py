@@ -65,3 +65,10 @@ def test_what_it_cannot_do_is_said(outputs):
         memguard(outputs.logits)
     with pytest.raises(InputError, match="neither members nor evaluated"):
         memguard(outputs.replace(evaluated=np.ones_like(outputs.members)))
+
+
+def test_answers_of_half_precision_are_those_of_their_single_precision(outputs):
+    half = outputs.replace(logits=outputs.logits.astype(np.float16))
+    single = half.replace(logits=half.logits.astype(np.float32))
+    masked = memguard(half, budget=0.5)
+    np.testing.assert_allclose(masked.logits, memguard(single, budget=0.5).logits, atol=1e-4)

@@ -86,7 +86,7 @@ def test_numbers_of_any_kind_are_one_model(given, stored):
         ({"epochs": [3]}, "epochs=[3]"),
         ({"epochs": 10**400}, "expected an integer >= 1"),
         ({"batch_size": np.arange(2)}, "expected an integer >= 1"),
-        ({"mixup": float("inf")}, "mixup=inf; expected alpha > 0, or 0 for none"),
+        ({"mixup": float("inf")}, "mixup=inf; expected alpha >= 0.01, or 0 for none"),
         ({"lr": 0}, "lr=0; expected a positive number"),
         ({"lr": complex(1, 2)}, "expected a positive number"),
         ({"relax_loss": np.nan}, "expected a loss > 0"),

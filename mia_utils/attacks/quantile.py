@@ -46,7 +46,8 @@ class QuantileAttack(Attack):
         that depends on the target.
     fpr : float in (0, 1)
         False positive rate of `predict`: the threshold is that quantile of the known non-members'
-        scores, each from a mean that was fitted without it.
+        scores, each from a mean that was fitted without it. Among fewer than 10 / fpr of them it is
+        not well known, and the rate on others lies above it.
     seed : int
         Of the folds and of the trees.
     """

@@ -25,7 +25,8 @@ class PopulationAttack(Attack):
     Parameters
     ----------
     fpr : float in (0, 1)
-        False positive rate of `predict`: the threshold is 1 - fpr.
+        False positive rate of `predict`: the threshold is 1 - fpr. Among fewer than 10 / fpr known
+        non-members it is not well known, and the rate on others lies above it.
     """
 
     def __init__(self, *, fpr: float = 0.1, threshold: float | None = None) -> None:

@@ -3,7 +3,7 @@
 Masked answers are finite log-probabilities, so that every attack reads them as it reads logits.
 What is not released is shared out evenly over the withheld classes, and nothing falls below
 `FLOOR`: an attacker would do the same, and a loss stays a number. No mask changes the label that a
-model gives.
+model gives; of classes level with each other that is the first.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def top_k(outputs: Outputs, k: int) -> Outputs:
 
 
 def label_only(outputs: Outputs) -> Outputs:
-    """Only the label is released: probability 1 for it, `FLOOR` for every other class.
+    """Only the label is released: `FLOOR` for every other class, and the rest, nearly 1, for it.
 
     Loss, confidence and entropy of such an answer say no more than whether it is correct.
     """
@@ -99,9 +99,10 @@ def temperature(outputs: Outputs, value: float) -> Outputs:
     Raises
     ------
     InputError
-        If the temperature is not positive.
+        If the temperature is not positive, or above 1e6.
     """
-    arguments.number("temperature", value, "a positive number", 0, np.inf)
+    # Beyond that small differences between classes are none any more.
+    arguments.number("temperature", value, "a positive number up to 1e6", 0, 1e6, closed="high")
     return _each(outputs, lambda logits: logits / np.float32(value))
 
 
@@ -137,7 +138,9 @@ def noise(outputs: Outputs, scale: float, *, on: str = "logits", seed: int = 0) 
         label = logits.argmax(axis=-1)[:, None]
         highest = noisy.max(axis=-1, keepdims=True)
         kept = np.take_along_axis(noisy, label, axis=-1)
-        moved = np.where(kept < highest, highest + 1e-3, kept)
+        # The next float32 where that is further: a thousandth of a large number is nothing.
+        above = np.nextafter(highest.astype(np.float32), np.float32(np.inf))
+        moved = np.where(kept < highest, np.maximum(highest + 1e-3, above), kept)
         np.put_along_axis(noisy, label, moved, axis=-1)
         return noisy
 

@@ -78,7 +78,7 @@ def _masked(logits: np.ndarray, guard: MLP, budget: float, seed: int) -> np.ndar
     before, after = (np.abs(guard.log_odds(np.sort(q, axis=1)[:, ::-1])) for q in (p, noisy))
     share = np.where(after < before, np.minimum(1, budget / np.maximum(distance, 1e-12)), 0)
     # One draw for each answer, from the answer itself.
-    first = np.ascontiguousarray(logits).view(np.uint32)
+    first = np.ascontiguousarray(logits, dtype=np.float32).view(np.uint32)
     keys = (first.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)).sum(axis=1, dtype=np.uint64)
     draws = np.array([np.random.default_rng((seed, int(key))).random() for key in keys])
     released = np.where((draws < share)[:, None], noisy, p)

@@ -119,6 +119,11 @@ def train_defended(
     """
     chosen = defense if isinstance(defense, Defense) else preset(defense)
     arguments.instance("config", config, TrainConfig, "a TrainConfig")
+    if config.dp is not None and chosen.name == "memguard":
+        raise InputError(
+            "memguard and dp together: MemGuard learns from members without noise, so its answers "
+            "would have no epsilon; choose one"
+        )
     outputs = chosen.trainer(
         pool, masks, architecture, replace(config, **chosen.changes), **options
     )

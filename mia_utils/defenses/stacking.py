@@ -63,11 +63,17 @@ def train_stacked(
     Raises
     ------
     InputError
-        As `engine.train`, or if the combiner would learn from records of one class.
+        As `engine.train`, if the combiner would learn from records of one class, or if the models
+        are to be private: the combiner is not.
     """
     from sklearn.linear_model import LogisticRegression
 
     seed = as_seed(seed)
+    if config.dp is not None:
+        raise InputError(
+            "stacking and dp together: the combiner learns from members without noise, so the stack "
+            "would have no epsilon; choose one"
+        )
     members, evaluated = check_masks(masks, pool)
     cut = [parts(row, seed) for row in members]
     for each in cut:

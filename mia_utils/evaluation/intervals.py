@@ -176,7 +176,7 @@ def clopper_pearson(hits, trials, *, level: float = 0.95):
         raise InputError(
             f"hits have shape {hits.shape}, trials {trials.shape}; expected shapes that fit"
         ) from None
-    if not ((hits >= 0) & (misses >= 0)).all():
+    if not ((hits >= 0) & (misses >= 0) & np.isfinite(trials)).all():
         raise InputError(f"hits={hits[()]} of trials={trials}; expected 0 <= hits <= trials")
     low = np.where(hits > 0, betaincinv(np.where(hits > 0, hits, 1), misses + 1, alpha / 2), 0.0)
     high = np.where(

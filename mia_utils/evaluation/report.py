@@ -342,8 +342,10 @@ def _rates(fprs) -> tuple[float, ...]:
     rates = tuple(float(f) for f in np.atleast_1d(as_numbers(fprs, "fprs")))
     for rate in rates:
         needed_nonmembers(rate)
-    if len(set(rates)) < len(rates) or not rates:
-        raise InputError(f"fprs={shown(fprs)}; expected different false-positive rates")
+    if len(set(map(tpr_column, rates))) < len(rates) or not rates:
+        raise InputError(
+            f"fprs={shown(fprs)}; expected false-positive rates that differ in six digits"
+        )
     return rates
 
 

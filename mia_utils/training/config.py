@@ -116,7 +116,8 @@ _NUMBERS: dict[str, _Rule] = {
     "lr_drop": (as_integer, lambda v: v >= 1, "an epoch >= 1 or None"),
     "weight_decay": (as_number, lambda v: v >= 0, "a number >= 0"),
     "dropout": (as_number, lambda v: 0 <= v < 1, "a number in [0, 1) or None"),
-    "mixup": (as_number, lambda v: v >= 0, "alpha > 0, or 0 for none"),
+    # Of a smaller alpha float32 draws 1/2 and no share near 0 or 1.
+    "mixup": (as_number, lambda v: v == 0 or v >= 0.01, "alpha >= 0.01, or 0 for none"),
     "label_smoothing": (as_number, lambda v: 0 <= v < 1, "a number in [0, 1)"),
     "relax_loss": (as_number, lambda v: v >= 0, "a loss > 0, or 0 for none"),
     "momentum": (as_number, lambda v: 0 <= v < 1, "a number in [0, 1)"),
