@@ -64,13 +64,22 @@ def read_text(path: Path) -> str:
         raise _unreadable(path) from None
 
 
-def read_frame(path: Path, as_text: Callable[[str], bool]):
+def no_column(name: str) -> bool:
+    """Says of every column that it is none of those."""
+    return False
+
+
+def read_frame(
+    path: Path, as_text: Callable[[str], bool], exact: Callable[[str], bool] = no_column
+):
     """A pandas.DataFrame of a text table whose columns are separated by commas, semicolons or tabs.
 
     Parameters
     ----------
     as_text : function
         Says by its name whether a column is kept as text, as it is written.
+    exact : function
+        Which of these are documents, whose leading blanks are theirs; of a name they are dropped.
 
     Raises
     ------
@@ -80,6 +89,7 @@ def read_frame(path: Path, as_text: Callable[[str], bool]):
     import pandas as pd
 
     columns, options = _head(path)
+    documents = any(exact(str(name)) for name in columns)
     try:
         texts = [name for name in columns if as_text(str(name))]
         frame = pd.read_csv(
@@ -88,7 +98,9 @@ def read_frame(path: Path, as_text: Callable[[str], bool]):
             keep_default_na=False,
             na_values={name: list(_MISSING) for name in columns if name not in texts},
             low_memory=False,
-            skipinitialspace=True,
+            skipinitialspace=not documents,
+            header=0,
+            names=columns,
             **options,
         )
     except UnicodeError:
@@ -100,6 +112,9 @@ def read_frame(path: Path, as_text: Callable[[str], bool]):
             f"{path}: one column, {str(columns[0])!r}; separate columns by commas, semicolons or "
             "tabs"
         )
+    for name in texts if documents else ():
+        if not exact(str(name)):
+            frame[name] = frame[name].str.lstrip(" ")
     if _counts(frame):
         frame = frame.drop(columns=frame.columns[0])
     for name in frame.columns:

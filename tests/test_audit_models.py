@@ -441,7 +441,7 @@ def test_a_network_is_audited_with_reference_networks_of_the_engine(tmp_path):
     [
         (["--model", "audit_models:number"], "returned int"),
         (["--model", "audit_models:missing"], "cannot be imported"),
-        (["--model", "cnn"], "expected module:function"),
+        (["--model", "cnn"], "module:function"),
         (["--model", "audit_models:network"], "without arguments"),
         ([], "needs a file of answers"),
     ],

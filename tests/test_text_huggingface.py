@@ -1,12 +1,14 @@
 """A Hugging Face causal model in a folder: its log-probabilities against plain forward passes."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 
 from mia_utils import InputError
 from mia_utils.__main__ import main
+from mia_utils.audit.language import asked_token_data
 from mia_utils.text.attacks import MinKPlusPlusAttack, NeighbourhoodAttack
 from mia_utils.text.huggingface import CausalModel, _perturbed, ask_causal
 
@@ -252,3 +254,62 @@ def test_an_audit_asks_about_a_folder_of_texts(folders, documents, tmp_path, cap
     (tmp_path / "texts/a/01.txt").unlink()
     (tmp_path / "texts/a/01.txt").symlink_to("/etc/hostname")
     assert main(command) == 2 and "leads out of texts" in capsys.readouterr().err
+
+
+def test_a_model_that_looks_ahead_is_refused(folders, tmp_path):
+    folder = tmp_path / "ahead"
+    shutil.copytree(folders[True], folder)
+    for file in ("config.json", "model.safetensors", "generation_config.json"):
+        (folder / file).unlink(missing_ok=True)
+    config = transformers.BertConfig(
+        vocab_size=12,
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+        max_position_embeddings=CONTEXT,
+    )
+    transformers.BertForMaskedLM(config).save_pretrained(folder)
+    with pytest.raises(InputError, match="depends on the tokens after it"):
+        CausalModel(folder)
+
+
+def test_a_model_that_answers_with_no_numbers_is_named(folders, tmp_path):
+    folder = tmp_path / "broken"
+    shutil.copytree(folders[True], folder)
+    model = transformers.GPT2LMHeadModel.from_pretrained(folder)
+    torch.nn.init.constant_(model.transformer.ln_f.bias, float("nan"))
+    model.save_pretrained(folder)
+    with pytest.raises(InputError, match="broken: the model answers with NaN or infinity"):
+        ask_causal(folder, TEXTS[:2], [1, 0])
+
+
+def test_a_tokenizer_of_capital_letters_costs_one_attack_and_not_the_audit(tmp_path):
+    folder = saved(tmp_path / "cased", opening=True, words=("The", "Cat", "sat", "on"))
+    rows = [f"{number:03},The Cat sat on The Cat,{number % 2}" for number in range(6)]
+    (tmp_path / "t.csv").write_text("\n".join(["id,text,member", *rows]), encoding="utf-8")
+    data = asked_token_data(folder, tmp_path / "t.csv")
+    assert data.tokens.lowercase_log_probs is None
+    assert data.names.tolist() == [f"{number:03}" for number in range(6)]
+
+
+def test_texts_of_a_table_are_asked_about_as_they_are_written(tmp_path, monkeypatch):
+    folder = saved(tmp_path / "words", opening=True, words=("a",), vocabulary=300)
+    tokenizer = transformers.ByT5Tokenizer()  # of bytes: whatever is written is known
+    monkeypatch.setattr(transformers.AutoTokenizer, "from_pretrained", lambda *_, **__: tokenizer)
+    (tmp_path / "t.csv").write_text(
+        "text,member,group_zip\n0.50,yes,00\nnull,no,01\nN/A,no,01\n 12,no,01\n", encoding="utf-8"
+    )
+    data = asked_token_data(folder, tmp_path / "t.csv")
+    assert data.tokens.texts == ("0.50", "null", "N/A", " 12")
+    assert data.groups["zip"].tolist() == ["00", "01", "01", "01"]
+    assert data.outputs.members.tolist() == [[True, False, False, False]]
+    (tmp_path / "t.csv").write_text("text,member\n a a a,yes\n,no\n", encoding="utf-8")
+    with pytest.raises(InputError, match="row 1 has nothing under text"):
+        asked_token_data(folder, tmp_path / "t.csv")
+
+
+def test_a_folder_that_is_not_there_is_named_before_the_data(tmp_path, capsys):
+    (tmp_path / "t.csv").write_text("text,member\na b c,1\n", encoding="utf-8")
+    assert main(["audit", "--model", "nowhere", "--data", str(tmp_path / "t.csv")]) == 2
+    assert "--model nowhere: no such folder" in capsys.readouterr().err

@@ -234,7 +234,7 @@ def test_tables_as_programs_write_them(tmp_path, text, ids):
         ("a,-1,1\na,,1\nb,-1,0\nb,-1,0", "nan at token 1 of document a"),
         ("a,-1,1\n,-2,1\nb,-1,0\nb,-1,0", "row 1 has nothing under document"),
         ("a,-1,1\na,-2,1\nb,-1,\nb,-1,0", "row 2 has nothing under member"),
-        ("a,-1,yes\na,-2,yes\nb,-1,no\nb,-1,no", "members are texts .'yes'"),
+        ("a,-1,so\na,-2,so\nb,-1,la\nb,-1,la", "members has 4 values for 4 records, such as 'so'"),
         ("a,-1,1\na,x,1\nb,-1,0\nb,-1,0", "log_probs are texts"),
     ],
 )
@@ -242,3 +242,38 @@ def test_gaps_and_words_in_a_table_are_named(tmp_path, rows, message):
     (tmp_path / "a.csv").write_text(f"document,log_prob,member\n{rows}\n", encoding="utf-8")
     with pytest.raises(InputError, match=message):
         read_tokens(tmp_path / "a.csv")
+
+
+def test_blanks_that_begin_a_document_are_its_own(tmp_path):
+    (tmp_path / "t.csv").write_text(
+        "document, text, log_prob, member\n"
+        'a,"    def f(): pass",-1,yes\na,"    def f(): pass",-2,yes\n b,x, -1, no\nb,x,-3,no\n',
+        encoding="utf-8",
+    )
+    outputs, names = read_named(tmp_path / "t.csv")
+    assert outputs.texts == ("    def f(): pass", "x") and names.tolist() == ["a", "b"]
+    np.testing.assert_array_equal(outputs.members, [[True, False]])
+    np.testing.assert_array_equal(outputs.log_probs, [[-1, -2, -1, -3]])
+
+
+def test_a_document_without_a_text_among_others_is_named(tmp_path):
+    rows = {"document": ["a", "b"], "log_probs": [[-1.0, -2.0]] * 2, "member": [1, 0]}
+    pd.DataFrame(rows | {"text": ["here", None]}).to_parquet(tmp_path / "t.parquet")
+    with pytest.raises(InputError, match="row 1 has nothing under text"):
+        read_tokens(tmp_path / "t.parquet")
+
+
+def test_tokens_beside_log_probabilities_are_passed_over(tmp_path):
+    (tmp_path / "t.csv").write_text(
+        "document,token_id,token,log_prob,member\na,5,x,-1,1\na,6,y,-2,1\nb,5,x,-1,0\nb,6,y,-3,0\n",
+        encoding="utf-8",
+    )
+    assert read_tokens(tmp_path / "t.csv").documents == 2
+
+
+def test_lists_that_are_filled_up_beyond_the_longest_are_cut(tmp_path):
+    log_probs = np.full((2, 9), 7.0)
+    log_probs[0, :3], log_probs[1, :2] = -1, -2
+    np.savez(tmp_path / "t.npz", log_probs=log_probs, lengths=[3, 2], members=[1, 0])
+    outputs = read_tokens(tmp_path / "t.npz")
+    np.testing.assert_array_equal(outputs.log_probs, [[-1, -1, -1, -2, -2]])

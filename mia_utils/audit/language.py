@@ -27,9 +27,8 @@ from ..text.attacks import (
 )
 from ..text.blind import blind_scores
 from ..text.outputs import TokenOutputs
-from ..text.read import NAMES, read_named
+from ..text.read import NAMES, complete, read_named, read_texts
 from ..text.shadow import LossRatioAttack, as_records
-from ..text.tables import read_columns
 from .answers import AuditData
 from .scores import RECIPES, Recipe
 from .tables import read_array, sha256
@@ -119,7 +118,8 @@ def asked_token_data(
     members=None,
     groups: Sequence[str] = (),
 ) -> AuditData:
-    """What a Hugging Face causal language model says of documents, and of them in lower case.
+    """What a Hugging Face causal language model says of documents, and of them in lower case if its
+    tokenizer knows that.
 
     Parameters
     ----------
@@ -133,7 +133,7 @@ def asked_token_data(
     InputError
         If something is missing or cannot be read, or as `text.huggingface.ask_causal`.
     """
-    from ..text.huggingface import ask_causal
+    from ..text.huggingface import CausalModel, ask_causal
 
     path = Path(path)
     found = _text_files(path) if path.is_dir() else _text_table(path, groups)
@@ -144,7 +144,14 @@ def asked_token_data(
             f"{path}: which documents are members? Give --members FILE, or a column member"
         )
     names = found["ids"]
-    outputs = ask_causal(folder, lowercase=True, **found)
+    model = CausalModel(folder)
+    try:
+        model.tokens([text.lower() for text in found["texts"]], names)
+    except InputError:  # a tokenizer of capital letters: that attack is not run
+        lowercase = False
+    else:
+        lowercase = True
+    outputs = ask_causal(model, lowercase=lowercase, **found)
     sources = [Path(p) for p in (path, members) if p is not None and Path(p).is_file()]
     return token_data(outputs, names=names, sources=[(p.name, sha256(p)) for p in sources])
 
@@ -165,7 +172,7 @@ def _text_files(folder: Path) -> dict:
 
 
 def _text_table(path: Path, groups: Sequence[str]) -> dict:
-    table = read_columns(path)
+    table = read_texts(path, groups)
     missing = [name for name in groups if name not in table]
     if missing:
         raise InputError(f"{path} has no column {missing[0]!r}; it holds {', '.join(table)}")
@@ -178,7 +185,7 @@ def _text_table(path: Path, groups: Sequence[str]) -> dict:
         raise InputError(f"{path} holds {', '.join(table)}; expected a column text")
     chosen = [name for name in table if name.startswith("group_") or name in groups]
     return {
-        "texts": texts.astype(str).tolist(),
+        "texts": complete(texts.astype(str), "texts").tolist(),
         "ids": np.arange(texts.size).astype(str) if ids is None else ids.astype(str),
         "members": column("members"),
         "groups": {name.removeprefix("group_"): table[name] for name in chosen},

@@ -225,6 +225,11 @@ def _of_model(arguments: argparse.Namespace, tell):
 
     if arguments.target is not None:
         raise InputError(f"{arguments.target} and --model: give answers or a model, not both")
+    if not (arguments.weights or ":" in arguments.model or Path(arguments.model).is_dir()):
+        raise InputError(
+            f"--model {arguments.model}: no such folder; expected that of a Hugging Face model, or "
+            "module:function"
+        )
     if arguments.data is not None and is_language_model(arguments.model):
         return _of_language_model(arguments, tell)
     if arguments.data is None:

@@ -102,10 +102,25 @@ class CausalModel:
         self.device = resolve_device(device)
         self.model = (model.float() if self.device == "cpu" else model).to(self.device).eval()
         self.folder = folder
+        self._check_causal()
         config = model.config
         named = (getattr(config, name, None) for name in ("max_position_embeddings", "n_positions"))
         self.context = next((int(n) for n in named if n), _MOST)
         self.vocabulary = model.get_input_embeddings().num_embeddings
+
+    def _check_causal(self) -> None:
+        """Refuse a model that looks ahead: transformers loads BERT as a causal one, too."""
+        import torch
+
+        rows = torch.tensor([[0, 1, 0], [0, 1, 1]], device=self.device)
+        with torch.inference_mode():
+            first, other = self.model(input_ids=rows, attention_mask=torch.ones_like(rows)).logits
+        apart = (first[:2] - other[:2]).abs().max()
+        if apart > 1e-5 * first[:2].abs().max():
+            raise InputError(
+                f"{self.folder}: what it says of a token depends on the tokens after it; expected a "
+                "causal language model"
+            )
 
     def tokens(self, texts: Sequence[str], names: Sequence | None = None) -> list[list[int]]:
         """Each text's tokens, after a start symbol if the tokenizer puts one before a text.
@@ -172,6 +187,10 @@ class CausalModel:
                 count = max(1, _AT_ONCE // (longest * self.vocabulary))
                 self._ask(tokens, left[-count:], found)
                 del left[-count:]
+        if not np.isfinite(found[0, np.setdiff1d(np.arange(len(tokens)), bounds)]).all():
+            raise InputError(
+                f"{self.folder}: the model answers with NaN or infinity; are its weights damaged?"
+            )
         # Nothing precedes the first token of a row.
         return np.delete(found, bounds[:-1], axis=1), bounds - np.arange(len(bounds))
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..arrays import as_integers
 from ..errors import InputError
-from ..naming import id_numbers
+from ..naming import id_numbers, member_mask
 from ..text_tables import plain
 from .archive import mapped_arrays
 from .outputs import PER_TOKEN, TokenOutputs
@@ -39,6 +39,8 @@ NAMES = {
 _OWN = ("texts_utf8", "texts_offsets", "meta")  # of TokenOutputs.save
 _OF_ARRAYS = ("offsets", "lengths")
 _OF_TABLES = ("model", "position")
+_OF_TOKENS = ("token", "tokens", "token_id", "token_ids")
+"""What exporters write beside log-probabilities; nothing here asks for it."""
 _IDENTITY = ("ids", "model", "members", "evaluated")
 _PER_DOCUMENT = ("members", "evaluated", "texts", "lowercase_log_probs", "neighbour_log_probs")
 
@@ -69,7 +71,7 @@ def read_tokens(
         `position` (from 0 or 1; by default the order of the rows), `mean`, `std`, `rank`, and what
         belongs to a document, the same in all of its rows: `text`, `evaluated`, groups.
 
-        A table with one row a document (and model), in which `log_probs` holds lists, as may
+        A .parquet table with one row a document (and model), in which `log_probs` holds lists, as may
         `mean`, `std`, `ranks` and `neighbour_log_probs`.
     members : mask or ids of members, in place of those in the file
     groups : sequence of str
@@ -90,7 +92,7 @@ def read_named(
     """As `read_tokens`, and what the file calls each document, str (D,)."""
     path = Path(path)
     arrays = path.suffix.lower() == ".npz"
-    table = mapped_arrays(path) if arrays else read_columns(path, lambda n: _is_named(n, groups))
+    table = mapped_arrays(path) if arrays else read_texts(path, groups)
     if arrays and "meta" in table and {"log_probs", "offsets"} <= table.keys():
         whole = TokenOutputs.load(path)
         missing = [name for name in groups if name.removeprefix("group_") not in whole.groups]
@@ -129,6 +131,18 @@ def read_named(
         raise InputError(f"{path}: {error}") from None
 
 
+def read_texts(path: Path, groups: Sequence[str]) -> Table:
+    """Columns of a table, those with names and documents as they are written."""
+    return read_columns(
+        path, lambda name: _is_named(name, groups), lambda name: _field(name) == "texts"
+    )
+
+
+def _field(name: str) -> str | None:
+    plain_name = name.strip().lower()
+    return next((field for field, names in NAMES.items() if plain_name in names), None)
+
+
 def _with_names(outputs: TokenOutputs, found: Table) -> tuple[TokenOutputs, np.ndarray]:
     names = _first_seen(found["ids"])[0] if "ids" in found else outputs.ids
     return outputs, names.astype(str)
@@ -136,21 +150,20 @@ def _with_names(outputs: TokenOutputs, found: Table) -> tuple[TokenOutputs, np.n
 
 def _named(table: Table, groups, others: Sequence[str]) -> tuple[Table, Table]:
     """Columns by the names of `TokenOutputs`, and groups; anything else is refused."""
-    places = {name: field for field, names in NAMES.items() for name in names}
     found: Table = {}
     grouped: Table = {}
     for name in groups:
         if name not in table:
             raise InputError(f"has no column {name!r}; it holds {', '.join(table)}")
     for name, values in table.items():
-        field = places.get(name.strip().lower())
+        field = _field(name)
         if name.startswith("group_") or name in groups:
             grouped[name.removeprefix("group_")] = values
         elif field in found:
             raise InputError(f"{name} says the same as another column; keep one of them")
         elif field is not None and field not in others:
-            found[field] = _complete(plain(values), field) if field in _IDENTITY else values
-        elif name not in _OWN:
+            found[field] = _read(values, field)
+        elif name not in _OWN and name.strip().lower() not in _OF_TOKENS:
             known = ", ".join(names[0] for f, names in NAMES.items() if f not in others)
             raise InputError(
                 f"unknown {name!r}; expected {known}, or group_NAME (--groups {name} if it "
@@ -161,12 +174,25 @@ def _named(table: Table, groups, others: Sequence[str]) -> tuple[Table, Table]:
 
 def _is_named(name: str, groups: Sequence[str]) -> bool:
     """Does a column of a text table hold names, which are kept as they are written?"""
-    plain_name = name.strip().lower()
-    fields = [field for field, names in NAMES.items() if plain_name in names]
-    return name in groups or name.startswith("group_") or bool({*fields} & {*_IDENTITY, "texts"})
+    return name in groups or name.startswith("group_") or _field(name) in (*_IDENTITY, "texts")
 
 
-def _complete(values: np.ndarray, field: str) -> np.ndarray:
+def _read(values: np.ndarray, field: str) -> np.ndarray:
+    if field in _IDENTITY:
+        values = complete(plain(values), field)
+        words = field == "members" and values.dtype.kind == "U" and values.ndim == 1
+        return member_mask(values, None, values.size) if words else values
+    return complete(values, field) if field == "texts" and values.dtype.kind == "U" else values
+
+
+def complete(values: np.ndarray, field: str) -> np.ndarray:
+    """`values`, if none of them is missing; `field` is one of `NAMES`.
+
+    Raises
+    ------
+    InputError
+        Otherwise, with the first row.
+    """
     missing = values == "" if values.dtype.kind == "U" else values != values
     if np.any(missing):
         row = int(np.argwhere(missing)[0][0])
@@ -201,8 +227,10 @@ def _of_arrays(found: Table, grouped: Table, _: bool) -> TokenOutputs:
 
 
 def _unpadded(values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """(..., D, longest) without what fills documents up, as (..., T); other shapes as they are."""
-    padded = values.ndim > 1 and values.shape[-2:] == (lengths.size, lengths.max(initial=0))
+    """(..., D, longest or more) without what fills documents up, as (..., T); other shapes as they
+    are."""
+    padded = values.ndim > 1 and values.shape[-2] == lengths.size
+    padded = padded and values.shape[-1] >= lengths.max(initial=0)
     if not padded or values.shape[-1] == lengths.sum():
         return values
     return values[..., np.arange(values.shape[-1]) < lengths[:, None]]

@@ -12,7 +12,7 @@ import numpy as np
 from ..data.archive import DAMAGED, one_line
 from ..data.memory import check_memory
 from ..errors import InputError
-from ..text_tables import header, parquet, read_frame
+from ..text_tables import header, no_column, parquet, read_frame
 
 PARQUET, CSV = (".parquet", ".pq"), (".csv", ".tsv")
 _ADVICE = "write it as .npz with numpy.savez, which is mapped"
@@ -46,7 +46,9 @@ def column_names(path: str | os.PathLike) -> tuple[str, ...]:
 
 
 def read_columns(
-    path: str | os.PathLike, as_text: Callable[[str], bool] = lambda name: False
+    path: str | os.PathLike,
+    as_text: Callable[[str], bool] = no_column,
+    exact: Callable[[str], bool] = no_column,
 ) -> dict[str, np.ndarray]:
     """The columns of a table; those with lists of numbers as arrays of float64 arrays.
 
@@ -54,6 +56,8 @@ def read_columns(
     ----------
     as_text : function
         Says by its name whether a column of a .csv table is kept as it is written.
+    exact : function
+        Which of these are documents, whose leading blanks are theirs.
 
     Raises
     ------
@@ -68,17 +72,17 @@ def read_columns(
     repeated = {name for name in names if names.count(name) > 1}
     if repeated:
         raise InputError(f"{path}: the column {min(repeated)!r} is there twice")
-    frame = _frame(path, as_text)
+    frame = _frame(path, as_text, exact)
     if not len(frame):
         raise InputError(f"{path}: holds no record")
     return {str(name): _column(path, str(name), frame[name].to_numpy()) for name in frame}
 
 
-def _frame(path: Path, as_text: Callable[[str], bool]):
+def _frame(path: Path, as_text: Callable[[str], bool], exact: Callable[[str], bool]):
     try:
         if path.suffix.lower() in CSV:
             check_memory(path.stat().st_size, f"{path}: a table", _ADVICE)
-            return read_frame(path, as_text)
+            return read_frame(path, as_text, exact)
         with parquet(path).ParquetFile(path) as file:
             groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
             # Dictionaries and run lengths may stand for far more than their bytes.
