@@ -37,7 +37,7 @@ def rows(report: dict) -> list[dict[str, str]]:
     counted: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for path, file in report["files"].items():
         found = file["summary"]
-        for wing in (PurePath(path).parent.name, WHOLE):
+        for wing in (wing_of(PurePath(path)), WHOLE):
             counted[wing] += Counter(
                 statements=found["num_statements"],
                 statements_covered=found["covered_lines"],
@@ -58,6 +58,15 @@ def rows(report: dict) -> list[dict[str, str]]:
         }
         for wing, counts in sorted(counted.items(), key=lambda item: (item[0] == WHOLE, item[0]))
     ]
+
+
+def wing_of(path: PurePath) -> str:
+    """
+    >>> wing_of(PurePath("mia_utils/audit/checks/given.py")), wing_of(PurePath("mia_utils/files.py"))
+    ('audit', 'mia_utils')
+    """
+    inside = path.parts[path.parts.index("mia_utils") :]
+    return inside[min(1, len(inside) - 2)]
 
 
 def coverage(*words: str) -> int:
