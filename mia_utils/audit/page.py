@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from . import svg
 from .advice import ADVICE, TEXT_ADVICE, book_address
-from .verdict import p_value, percent
+from .verdict import percent
 
 _SIDE = 96  # pixels of a picture
 _MOST_GROUPS = 40
@@ -40,9 +40,7 @@ def render(content: dict, pictures: np.ndarray | None = None, book: str | None =
     environment.filters |= {
         "percent": lambda share: "–" if share is None else percent(share),
         "three": lambda value: "–" if value is None else f"{value:.3f}",
-        "p": lambda value: (
-            "–" if value is None else p_value(value).removeprefix("p ").removeprefix("= ")
-        ),
+        "p": lambda value: "–" if value is None else f"{value:.2g}" if value else "under 1e-300",
         "number": lambda value: f"{value:,}",
     }
     curves = sorted(content["curves"], key=lambda curve: -_auc(content, curve["name"]))
