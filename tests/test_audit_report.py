@@ -270,4 +270,4 @@ def test_reference_models_that_held_some_records_are_not_said_to_have_held_none(
     members = np.random.default_rng(1).random((4, 600)) < 0.5
     shadows = answers(records=600, models=4, seed=3).replace(members=members)
     page = audit(target, shadows, attacks=["lira"], accept=["answers"]).html()
-    assert "of each record those alone that had not held it" in page
+    assert "for each record only those that had not held it" in page

@@ -61,7 +61,7 @@ def _swapped(data: AuditData, seed: int) -> Found:
     yield (
         STOP,
         f"{found}: were they swapped?",
-        "Write members=~members if so; a defense that raises the loss of members does it, too",
+        "Write members=~members if so; a defense that raises the loss of members does so too",
     )
 
 
