@@ -9,7 +9,6 @@ import warnings
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import log_softmax
 
 from . import arguments
 from .arrays import as_array, as_bool, as_integers, rows_of
@@ -17,9 +16,7 @@ from .errors import InputError, InputWarning
 
 FLOOR = 1e-30
 """In place of a probability of 0: below what a float32 softmax gives, but for underflow."""
-_SUM = (
-    1e-2 + 1e-6
-)  # how far from 1 the sum of a row of probabilities may be; rounded ones reach 0.01
+_SUM = 0.010001  # how far from 1 the sum of a row of probabilities may be; rounded ones reach 0.01
 _ROWS = 2**22  # numbers that are looked at at once
 _FAR = 2**16  # beyond it float32 rounds to more than 1/128
 _LEAST = -30.0  # log-probability: one overconfident answer must not decide alone
@@ -356,6 +353,8 @@ def _in_another_order(logits: np.ndarray, labels: np.ndarray) -> bool:
 
     Accuracy would not do: of a rare class a sound model may never be sure enough to name it.
     """
+    from scipy.special import log_softmax
+
     log_p = np.maximum(log_softmax(logits, axis=1), _LEAST)
     n, shares = labels.size, np.bincount(labels, minlength=logits.shape[1]) / labels.size
     by_record, by_class = log_p @ shares, log_p.mean(axis=0)

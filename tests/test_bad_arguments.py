@@ -208,7 +208,7 @@ PAIR = (np.arange(8.0), np.arange(8) > 3)
         (lambda: plots.bands([1], {"a": [[0.5]]}, xlabel=None, ylabel="y"), "xlabel=None"),
         (
             lambda: plots.bands([1], {"a": [[0.5]]}, xlabel="x", ylabel="y", level=("b", "1")),
-            "level are texts",
+            "level='1'; expected a number",
         ),
         (lambda: plots.defense_arrows((0.5, np.nan), {"a": (0, 1)}), "start=nan"),
         (lambda: plots.defense_arrows((0.5, 0.5), {"a": 3}), r"ends\['a'\]=3"),

@@ -193,11 +193,11 @@ def test_the_checks_of_a_page_find_what_is_wrong_with_one(tmp_path):
 
 def test_the_page_on_own_data_does_what_it_says(tmp_path, monkeypatch, capsys):
     page = (ROOT / "book/own_data.md").read_text("utf-8")
-    data, factory, attack, tokens = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    data, memory, factory, attack, tokens = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     (tmp_path / "net.py").write_text(factory, "utf-8")
-    exec(data, {})
+    exec(data + memory, {})
     np.save("logits.npy", np.random.default_rng(1).normal(size=(600, 3)).astype(np.float32))
     np.save("members.npy", np.random.default_rng(2).random(600) < 0.5)
     exec(attack, {})

@@ -542,5 +542,5 @@ def test_every_reported_figure_has_a_stated_method():
 
 def test_rates_that_would_have_one_name_are_refused():
     scores, members = np.arange(60.0), np.arange(60) % 2 == 0
-    with pytest.raises(InputError, match="differ in six digits"):
+    with pytest.raises(InputError, match="different false-positive rates, in six digits"):
         evaluate(scores, members=members, fprs=(0.5, 0.5000001))

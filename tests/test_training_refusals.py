@@ -80,7 +80,7 @@ SETTINGS = [
     ({"lr_drop": 0}, "lr_drop=0; expected an epoch >= 1 or None"),
     ({"weight_decay": -1}, "weight_decay=-1; expected a number >= 0"),
     ({"dropout": 1}, "dropout=1; expected a number in [0, 1) or None"),
-    ({"mixup": -1}, "mixup=-1; expected alpha > 0, or 0 for none"),
+    ({"mixup": -1}, "mixup=-1; expected alpha >= 0.01, or 0 for none"),
     ({"label_smoothing": 1}, "label_smoothing=1; expected a number in [0, 1)"),
     ({"relax_loss": -1}, "relax_loss=-1; expected a loss > 0, or 0 for none"),
     ({"early_stopping": -1}, "early_stopping=-1; expected a patience in epochs, or 0 for none"),

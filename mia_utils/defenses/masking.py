@@ -3,7 +3,7 @@
 Masked answers are finite log-probabilities, so that every attack reads them as it reads logits.
 What is not released is shared out evenly over the withheld classes, and nothing falls below
 `FLOOR`: an attacker would do the same, and a loss stays a number. No mask changes the label that a
-model gives; of classes level with each other that is the first.
+model gives; of tied classes the first counts.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ def noise(outputs: Outputs, scale: float, *, on: str = "logits", seed: int = 0) 
     arguments.seed(seed)
 
     def mask(logits: np.ndarray) -> np.ndarray:
-        # From the answers themselves: another model's noise is another, that of the same is the same.
+        # From the answers themselves: other answers get other noise, the same ones the same.
         own = zlib.crc32(np.ascontiguousarray(logits).tobytes())
         drawn = np.random.default_rng([seed, own]).normal(0.0, scale, logits.shape)
         if on == "probabilities":

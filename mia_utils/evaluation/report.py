@@ -344,7 +344,7 @@ def _rates(fprs) -> tuple[float, ...]:
         needed_nonmembers(rate)
     if len(set(map(tpr_column, rates))) < len(rates) or not rates:
         raise InputError(
-            f"fprs={shown(fprs)}; expected false-positive rates that differ in six digits"
+            f"fprs={shown(fprs)}; expected different false-positive rates, in six digits"
         )
     return rates
 
