@@ -104,7 +104,8 @@ def _confined(folder: Path) -> Iterator[None]:
     if not _hooked:
         sys.addaudithook(_audit)
         _hooked = True
-    before, place = dict(os.environ), os.getcwd()
+    before, place, compiled = dict(os.environ), os.getcwd(), sys.dont_write_bytecode
+    sys.dont_write_bytecode = True  # a module that a case imports first is Python's to keep
     for name in ("HOME", "TMPDIR", "MIA_DATA", "MIA_STORE", "MIA_RUNS", "MIA_RESULTS"):
         os.environ[name] = str(folder / name.lower())
     (folder / "tmpdir").mkdir(exist_ok=True)
@@ -114,6 +115,7 @@ def _confined(folder: Path) -> Iterator[None]:
         yield
     finally:
         _watched.clear()
+        sys.dont_write_bytecode = compiled
         os.chdir(place)
         os.environ.clear()
         os.environ.update(before)
