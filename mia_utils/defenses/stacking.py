@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from .. import arguments
 from ..data import Masks, Pool
 from ..engine.train import check_masks, train
 from ..errors import InputError
@@ -69,6 +70,7 @@ def train_stacked(
     from sklearn.linear_model import LogisticRegression
 
     seed = as_seed(seed)
+    arguments.instance("config", config, TrainConfig, "a TrainConfig")
     if config.dp is not None:
         raise InputError(
             "stacking and dp together: the combiner learns from members without noise, so the stack "
