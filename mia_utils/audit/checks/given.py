@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from ... import signals
 from ...arrays import rows_of
 from ...errors import InputError
 from ...evaluation import auc_interval
 from ...outputs import Outputs
 from ...reading import doubts
-from ...signals import log_softmax
 from ..answers import AuditData
 from ..language import perplexity
 from ..measure import RATES, auc_p_value, measurable
@@ -45,7 +45,7 @@ def _swapped(data: AuditData, seed: int) -> Found:
     if data.tokens is not None:
         loss = -answers[:, 1].astype(np.float64)
     else:
-        loss = -log_softmax(answers)[np.arange(rows.size), data.outputs.labels[rows]]
+        loss = signals.loss(answers, data.outputs.labels[rows])
     if auc_p_value(loss, truth, seed) > ALPHA:
         return
     if data.tokens is not None:
@@ -68,7 +68,7 @@ def _swapped(data: AuditData, seed: int) -> Found:
 def _part(outputs: Outputs, most: int, seed: int) -> np.ndarray:
     """Log-probabilities (n, C) of at most `most` records of the first model."""
     rows = sample(np.flatnonzero(outputs.evaluated[0]), most, seed)
-    return log_softmax(rows_of(outputs.logits[0], rows))
+    return signals.log_softmax(rows_of(outputs.logits[0], rows))
 
 
 def numbers(data: AuditData, shadows: Outputs | None, seed: int) -> Found:
